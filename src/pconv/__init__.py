@@ -1,0 +1,85 @@
+"""Image inpainting for irregular holes with partial convolutions (Liu et al., ECCV 2018).
+
+    >>> import pconv
+    >>> filled = pconv.inpaint(photo, hole)        # PIL images or numpy arrays; white / non-zero = fill
+
+Names are imported when they are first used, so that ``import pconv`` costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from pconv.errors import ImageFileError, InputError, ModelError, PconvError, TrainingError
+    from pconv.filling.predictor import Inpainter, inpaint
+    from pconv.holes.strokes import irregular_hole
+    from pconv.nn.checkpoint import load_network, save_network
+    from pconv.nn.convert import convert_padding
+    from pconv.nn.layers import (
+        PartialConv1d,
+        PartialConv2d,
+        PartialConv3d,
+        PartialPadConv1d,
+        PartialPadConv2d,
+        PartialPadConv3d,
+        partial_conv1d,
+        partial_conv2d,
+        partial_conv3d,
+    )
+    from pconv.nn.unet import PRESETS, PConvUNet, UNetConfig
+
+_HOMES = {
+    "pconv.errors": ["ImageFileError", "InputError", "ModelError", "PconvError", "TrainingError"],
+    "pconv.holes.strokes": ["irregular_hole"],
+    "pconv.filling.predictor": ["Inpainter", "inpaint"],
+    "pconv.nn.checkpoint": ["load_network", "save_network"],
+    "pconv.nn.convert": ["convert_padding"],
+    "pconv.nn.layers": [
+        *(f"PartialConv{n}d" for n in (1, 2, 3)),
+        *(f"PartialPadConv{n}d" for n in (1, 2, 3)),
+        *(f"partial_conv{n}d" for n in (1, 2, 3)),
+    ],
+    "pconv.nn.unet": ["PRESETS", "PConvUNet", "UNetConfig"],
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "PRESETS",
+    "ImageFileError",
+    "Inpainter",
+    "InputError",
+    "ModelError",
+    "PConvUNet",
+    "PartialConv1d",
+    "PartialConv2d",
+    "PartialConv3d",
+    "PartialPadConv1d",
+    "PartialPadConv2d",
+    "PartialPadConv3d",
+    "PconvError",
+    "TrainingError",
+    "UNetConfig",
+    "__version__",
+    "convert_padding",
+    "inpaint",
+    "irregular_hole",
+    "load_network",
+    "partial_conv1d",
+    "partial_conv2d",
+    "partial_conv3d",
+    "save_network",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'pconv' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOME_OF[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

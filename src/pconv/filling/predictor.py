@@ -1,0 +1,181 @@
+"""A photo and a hole in, a photo out: the Python interface to a trained network."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from importlib.resources import files
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from pconv.errors import InputError, ModelError
+from pconv.filling.images import hole_from_image
+from pconv.nn.checkpoint import load_network
+from pconv.nn.devices import resolve_device
+
+Picture = TypeVar("Picture", Image.Image, NDArray[np.generic])
+Hole = Image.Image | NDArray[np.generic]
+
+DEFAULT_MODEL = "default"
+BUNDLED = {DEFAULT_MODEL: "default.safetensors"}
+
+_FULL_SCALE = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0}
+
+
+class Inpainter:
+    """Fills holes in photos with one network, loaded once; see :func:`inpaint` for single calls.
+
+    Args:
+        model: "default" for the bundled one, or the path of a checkpoint made by ``pconv train``.
+        device: "auto", "cpu", "cuda", "cuda:1", "mps".
+
+    Raises:
+        ModelError: no such model, or not a checkpoint.
+        InputError: no such device.
+
+    Calls may come from several threads.
+    """
+
+    def __init__(self, model: str | Path = DEFAULT_MODEL, device: str | torch.device = "auto") -> None:
+        self.device = resolve_device(device)
+        network, self.recipe = load_network(find_model(model), self.device)
+        self._network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def __call__(self, image: Picture, hole: Hole) -> Picture:
+        """Return a copy of ``image`` in which the hole is filled; pixels outside the hole stay bit for bit.
+
+        Args:
+            image: a PIL image (any 8-bit mode, or 16-bit grey; alpha is kept as it is), or an array ``(H, W)``,
+                ``(H, W, 1)``, ``(H, W, 3)`` or ``(H, W, 4)`` (the fourth channel, alpha, is kept) of uint8, uint16,
+                or float with values in 0..1. What lies in the hole is never read; it may be NaN.
+            hole: what to fill, at the image's size: a PIL image (brighter than 50 % grey = fill), or an array
+                ``(H, W)`` of bool or numbers (non-zero = fill).
+
+        Returns:
+            The same kind of thing as ``image``: PIL image of the same mode (palette and 1-bit pictures become RGB,
+            RGBA or grey, since a fill needs colours of its own), or array of the same shape and dtype.
+
+        Raises:
+            InputError: the sizes differ, nothing is known outside the hole, or the kind of image is unknown.
+        """
+        if isinstance(image, Image.Image):
+            return self._fill_image(image, as_hole(hole, (image.height, image.width)))
+        if isinstance(image, np.ndarray) and image.ndim in (2, 3):
+            return self._fill_array(image, as_hole(hole, image.shape[:2]))
+        what = f"an array of shape {image.shape}" if isinstance(image, np.ndarray) else f"a {type(image).__name__}"
+        raise InputError(f"cannot inpaint {what}; give a PIL image or a numpy array (H, W) or (H, W, C)")
+
+    def _fill_image(self, image: Image.Image, hole: NDArray[np.bool_]) -> Image.Image:
+        if image.mode.startswith("I;16"):
+            filled16 = self._fill_array(np.asarray(image).astype(np.uint16), hole)
+            result = Image.fromarray(filled16)
+            result.info = dict(image.info)
+            return result
+        result = _with_own_colours(image)
+        if hole.any():
+            filled = Image.fromarray(self._fill_array(np.asarray(image.convert("RGB")), hole)).convert(result.mode)
+            if "A" in result.getbands():
+                filled.putalpha(result.getchannel("A"))
+            result.paste(filled, mask=Image.fromarray(hole))
+        return result
+
+    def _fill_array(self, image: NDArray[np.generic], hole: NDArray[np.bool_]) -> NDArray[np.generic]:
+        scale = _FULL_SCALE.get(image.dtype)
+        if scale is None and not np.issubdtype(image.dtype, np.floating):
+            raise InputError(f"cannot inpaint an array of {image.dtype}; give uint8, uint16, or float in 0..1")
+        result = image.copy()
+        if not hole.any():
+            return result
+        colours = result if result.ndim == 3 else result[..., None]
+        inputs = self._network.config.in_channels
+        if colours.shape[2] == 4 and inputs == 3:
+            colours = colours[..., :3]
+        if colours.shape[2] not in (1, inputs):
+            raise InputError(f"this model fills pictures of {inputs} channels; got an array of shape {image.shape}")
+        if scale is None:
+            _check_floats(colours, hole)
+        known = np.where(hole[..., None], 0, colours).astype(np.float32) / (scale or 1.0)
+        filled = self._predict(np.broadcast_to(known, (*hole.shape, inputs)), hole)[hole]
+        if colours.shape[2] == 1:
+            filled = filled.mean(axis=1, keepdims=True)
+        colours[hole] = (filled * scale).round().astype(image.dtype) if scale else filled.astype(image.dtype)
+        return result
+
+    @torch.inference_mode()
+    def _predict(self, known: NDArray[np.float32], hole: NDArray[np.bool_]) -> NDArray[np.float32]:
+        """The network's output for ``(H, W, C)`` float32 in 0..1, clipped to 0..1."""
+        picture = torch.tensor(known, device=self.device).permute(2, 0, 1)[None]
+        valid = torch.tensor(~hole, device=self.device)[None, None]
+        output = self._network(picture, valid)[0].clamp(0, 1)
+        filled: NDArray[np.float32] = output.permute(1, 2, 0).cpu().numpy()
+        return filled
+
+
+def inpaint(image: Picture, hole: Hole, model: str | Path = DEFAULT_MODEL, device: str = "auto") -> Picture:
+    """Return a copy of ``image`` in which ``hole`` (white / non-zero) is filled.
+
+    Takes and returns what :meth:`Inpainter.__call__` does. The last models used stay loaded.
+    """
+    return _cached_inpainter(str(model), device)(image, hole)
+
+
+@lru_cache(maxsize=2)
+def _cached_inpainter(model: str, device: str) -> Inpainter:
+    return Inpainter(model, device)
+
+
+def find_model(model: str | Path) -> Path:
+    """The checkpoint of a bundled model's name, or the path itself.
+
+    Raises:
+        ModelError: neither a known name nor a file.
+    """
+    if str(model) in BUNDLED:
+        return Path(str(files("pconv") / "models" / BUNDLED[str(model)]))
+    if Path(model).is_file():
+        return Path(model)
+    raise ModelError(f"unknown model {str(model)!r}: bundled is {', '.join(BUNDLED)}; or give a checkpoint's path")
+
+
+def as_hole(hole: Hole, size: tuple[int, int]) -> NDArray[np.bool_]:
+    """``hole`` as a bool array of ``size`` (height, width), True = hole.
+
+    Raises:
+        InputError: another size, or everything is hole.
+    """
+    marked = hole_from_image(hole) if isinstance(hole, Image.Image) else np.asarray(hole) != 0
+    if marked.ndim == 3 and marked.shape[2] == 1:
+        marked = marked[..., 0]
+    if marked.shape != tuple(size):
+        got = f"{marked.shape[1]}x{marked.shape[0]}" if marked.ndim == 2 else f"an array of shape {marked.shape}"
+        raise InputError(f"the hole map is {got} and the photo {size[1]}x{size[0]} pixels: they must be of one size")
+    if marked.all():
+        raise InputError("the whole photo is marked as hole, so nothing is known to fill it from (inverted mask?)")
+    return marked
+
+
+def _with_own_colours(image: Image.Image) -> Image.Image:
+    """A copy in a mode that can hold any colour: palettes and 1-bit pictures are resolved, others stay."""
+    if image.mode in ("P", "PA"):
+        return image.convert("RGBA" if image.has_transparency_data else "RGB")
+    if image.mode in ("RGBa", "La"):
+        return image.convert({"RGBa": "RGBA", "La": "LA"}[image.mode])
+    if image.mode == "1":
+        return image.convert("L")
+    if image.mode not in ("L", "LA", "RGB", "RGBA", "CMYK", "YCbCr"):
+        raise InputError(f"cannot inpaint an image of mode {image.mode!r}; convert it to RGB first")
+    return image.copy()
+
+
+def _check_floats(colours: NDArray[np.generic], hole: NDArray[np.bool_]) -> None:
+    known = colours[~hole].astype(np.float64)
+    if not np.isfinite(known).all():
+        raise InputError("the image has NaN or Inf outside the hole; mark those pixels as hole too")
+    if known.min() < 0 or known.max() > 1:
+        raise InputError(
+            f"float images need values in 0..1; got {known.min():g}..{known.max():g} (divide by 255, or give uint8)"
+        )

@@ -1,0 +1,1 @@
+"""What the paper defines: the layers and the network."""

@@ -1,0 +1,73 @@
+"""Networks in files: safetensors whose metadata rebuilds the network and tells how it was trained."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from pconv.errors import ModelError
+from pconv.files import replacing
+from pconv.nn.unet import PConvUNet, UNetConfig
+
+FORMAT = "pconv-unet-1"
+
+
+def save_network(network: PConvUNet, path: Path, recipe: Mapping[str, Any], dtype: torch.dtype | None = None) -> None:
+    """Write the weights, the constructor's arguments and the recipe to one safetensors file.
+
+    Args:
+        recipe: how the weights came to be, anything JSON can hold.
+        dtype: stored precision of floating-point tensors (``torch.float16`` halves the file); None keeps theirs.
+    """
+    tensors = {
+        name: (tensor.to(dtype) if dtype and tensor.is_floating_point() else tensor).contiguous().cpu()
+        for name, tensor in network.state_dict().items()
+        if not name.endswith("num_batches_tracked")
+    }
+    metadata = {"format": FORMAT, "config": json.dumps(asdict(network.config)), "recipe": json.dumps(dict(recipe))}
+    with replacing(path) as temporary:
+        save_file(tensors, temporary, metadata)
+
+
+def load_network(path: Path, device: torch.device | str = "cpu") -> tuple[PConvUNet, dict[str, Any]]:
+    """Read what :func:`save_network` wrote: the network in fp32 and evaluation mode, and its recipe.
+
+    Raises:
+        ModelError: the file is missing, is not a pconv checkpoint, or its tensors are not those of its network.
+    """
+    if not path.is_file():
+        raise ModelError(f"no model file at {path}")
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{path} is not a complete safetensors file ({error}); give a checkpoint of pconv") from error
+    if metadata.get("format") != FORMAT:
+        raise ModelError(
+            f"{path} is a safetensors file, but not a checkpoint of pconv (its metadata says format "
+            f"{metadata.get('format')!r}, expected {FORMAT!r})"
+        )
+    try:
+        with torch.device("meta"):
+            network = PConvUNet(UNetConfig(**json.loads(metadata["config"])))
+        recipe = json.loads(metadata.get("recipe", "{}"))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"{path}: its metadata does not describe a network ({error})") from error
+    network.to_empty(device=device)
+    for name, buffer in network.named_buffers():
+        if name.endswith("num_batches_tracked"):
+            tensors[name] = torch.zeros_like(buffer)
+    try:
+        network.load_state_dict(tensors, strict=True)
+    except RuntimeError as error:
+        missing_or_wrong = " ".join(str(error).split()[6:])
+        raise ModelError(f"{path}: its tensors are not those of its network: {missing_or_wrong}") from error
+    return network.eval().requires_grad_(False), recipe

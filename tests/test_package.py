@@ -1,0 +1,57 @@
+"""The rooms, and who may enter which (DESIGN.md)."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import pconv
+
+ROOT = Path(pconv.__file__).parent
+BASE = {"errors", "files"}
+MAY_IMPORT = {
+    "nn": BASE,
+    "holes": BASE,
+    "filling": BASE | {"nn"},
+    "training": BASE | {"nn", "holes"},
+}
+
+
+@pytest.mark.parametrize("room", MAY_IMPORT)
+def test_rooms_import_only_what_lies_below_them(room):
+    for path in (ROOT / room).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            for name in names:
+                if name.startswith("pconv."):
+                    assert name.split(".")[1] in MAY_IMPORT[room] | {room}, f"{path} imports {name}"
+
+
+def test_every_public_name_is_there_and_documented():
+    assert sorted(pconv.__all__) == sorted([*pconv._HOME_OF, "__version__"])
+    for name in pconv.__all__:
+        assert getattr(pconv, name) is not None
+        if name not in ("PRESETS", "__version__"):
+            assert getattr(pconv, name).__doc__
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        pconv.nothing  # noqa: B018
+
+
+def test_importing_pconv_or_asking_for_help_loads_nothing_heavy():
+    code = """
+import sys, pconv.cli
+try: pconv.cli.main(["inpaint", "--help"])
+except SystemExit: pass
+print([m for m in ("torch", "numpy", "PIL", "pydantic") if m in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_inference_does_not_load_training():
+    code = "import sys, pconv; pconv.Inpainter; print([m for m in sys.modules if 'pconv.training' in m])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
