@@ -161,14 +161,23 @@ def _partial_conv(
         )
         return out.squeeze(0), out_valid.squeeze(0)
 
+    def convolve(known: Tensor, weight: Tensor) -> Tensor:
+        return _CONVOLUTIONS[n](known, weight, None, stride, padding, dilation, groups)  # type: ignore[operator, no-any-return]
+
     dtype = torch.promote_types(features.dtype, torch.float32)
     if valid is None:
         counts = torch.full((1, 1, *features.shape[2:]), weight.shape[1], dtype=dtype, device=features.device)
+        raw = convolve(features, weight)
     else:
         maps = _validity_groups(valid, features)
-        features = zero_holes(features, _per_channel(maps))
         counts = _count_valid(maps, groups, dtype)
-    raw = _CONVOLUTIONS[n](features, weight, None, stride, padding, dilation, groups)  # type: ignore[operator]
+        if len(maps) == 1 or groups > 1:
+            raw = convolve(zero_holes(features, _per_channel(maps)), weight)
+        else:
+            # A convolution of a concatenation is a sum of convolutions; a map for each channel would cost far more.
+            sizes = [channels for _, channels in maps]
+            parts = zip(torch.split(features, sizes, 1), maps, torch.split(weight, sizes, 1), strict=True)
+            raw = reduce(torch.add, [convolve(zero_holes(part, m), w) for part, (m, _), w in parts])
 
     kernel_size, dilation = tuple(weight.shape[2:]), _per_axis(dilation, n)
     pairs = _padding_pairs(padding, kernel_size, dilation)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import NamedTuple
 
 import torch
@@ -80,9 +82,9 @@ class _EncoderLevel(nn.Module):
             nn.init.zeros_(self.conv.bias)
 
     def forward(self, known: _Map) -> _Map:
-        features, valid = self.conv(known.features, known.valid)
-        features = F.relu(self.norm(features))
-        return _Map(zero_holes(features, valid), valid)
+        raw = F.conv2d(known.features, self.conv.weight, None, self.conv.stride, self.conv.padding)
+        features, valid = _renormalize(raw, [(known.valid, self.conv.in_channels)], self.conv)
+        return _known(F.relu(self.norm(features)), valid)
 
 
 class _DecoderLevel(nn.Module):
@@ -107,16 +109,13 @@ class _DecoderLevel(nn.Module):
     def forward(self, below: _Map, skip: _Map) -> _Map:
         weight = self.conv.weight
         from_below, from_skip = weight[:, : self.below_channels], weight[:, self.below_channels :]
-        raw = upsampled_conv3x3(below.features, from_below) + F.conv2d(skip.features, from_skip, padding=1)
-
-        dtype = torch.promote_types(self.conv.weight.dtype, torch.float32)
-        counts = _upsample_valid(below.valid).to(dtype) * self.below_channels
-        counts = box_sum(counts + skip.valid.to(dtype) * self.skip_channels, (3, 3), (1, 1), [(1, 1)] * 2, (1, 1))
-        features, valid = renormalize(raw, counts, self.conv.weight[0].numel(), self.conv.bias)
+        raw = upsampled_conv3x3(below.features, from_below)
+        raw += F.conv2d(skip.features, from_skip, padding=1)
+        groups = [(_upsample_valid(below.valid), self.below_channels), (skip.valid, self.skip_channels)]
+        features, valid = _renormalize(raw, groups, self.conv)
         if self.last:
             return _Map(features, valid)
-        features = F.leaky_relu(self.norm(features), LEAKY_SLOPE)
-        return _Map(zero_holes(features, valid), valid)
+        return _known(F.leaky_relu(self.norm(features), LEAKY_SLOPE), valid)
 
 
 class PConvUNet(nn.Module):
@@ -165,6 +164,20 @@ class PConvUNet(nn.Module):
         if bottom or right:
             image, valid = F.pad(image, (0, right, 0, bottom)), F.pad(valid, (0, right, 0, bottom))
         return _Map(image, valid)
+
+
+def _renormalize(raw: Tensor, groups: Sequence[tuple[Tensor, int]], conv: PartialConv2d) -> tuple[Tensor, Tensor]:
+    """The rest of ``conv`` after its convolution; ``groups`` are one-channel maps of its input with channel counts."""
+    dtype = torch.promote_types(conv.weight.dtype, torch.float32)
+    counts = reduce(torch.add, [valid.to(dtype) * channels for valid, channels in groups])
+    around = [(k // 2, k // 2) for k in conv.kernel_size]
+    counts = box_sum(counts, conv.kernel_size, conv.stride, around, (1, 1))
+    return renormalize(raw, counts, conv.weight[0].numel(), conv.bias)
+
+
+def _known(features: Tensor, valid: Tensor) -> _Map:
+    """Make holes zero again after batch norm's shift; nothing is NaN here, so a product does, in half the time."""
+    return _Map(features * valid.to(features.dtype), valid)
 
 
 def composite(image: Tensor, output: Tensor, valid: Tensor) -> Tensor:
