@@ -22,6 +22,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from pconv import Inpainter, irregular_hole
+from pconv.training.data import find_photos
 
 Pixels = NDArray[np.uint8]
 BINS = [(0.01, 0.1), (0.1, 0.2), (0.2, 0.3), (0.3, 0.4), (0.4, 0.5), (0.5, 0.6)]
@@ -81,7 +82,7 @@ def main(photos: Path, per_bin: int, models: tuple[str, ...], against: str, keep
     methods: dict[str, Callable[..., Pixels]] = {name: Inpainter(name) for name in models}
     methods |= {name: CLASSICAL[name] for name in against.split(",") if name != "none"}
     scores: dict[str, list[tuple[int, float, float]]] = {name: [] for name in methods}
-    for number, (b, path, hole) in enumerate(tqdm(pairs(sorted(photos.glob("*.*")), per_bin))):
+    for number, (b, path, hole) in enumerate(tqdm(pairs(find_photos(photos), per_bin))):
         truth = np.asarray(Image.open(path).convert("RGB"))
         holed = np.where(hole[..., None], np.uint8(127), truth)  # so that nobody can peek
         for name, method in methods.items():
@@ -89,7 +90,7 @@ def main(photos: Path, per_bin: int, models: tuple[str, ...], against: str, keep
             scores[name].append((b, psnr(filled, truth), l1_percent(filled, truth)))
             if keep:
                 keep.mkdir(parents=True, exist_ok=True)
-                Image.fromarray(filled).save(keep / f"{number:04d}-{b}-{Path(name).stem}.png")
+                Image.fromarray(filled).save(keep / f"{number:04d}-{b}-{name.replace('/', '_')}.png")
         if keep:
             Image.fromarray(np.where(hole[..., None], np.uint8(255), truth)).save(
                 keep / f"{number:04d}-{b}-0holed.png"
@@ -102,8 +103,8 @@ def main(photos: Path, per_bin: int, models: tuple[str, ...], against: str, keep
         print(f"\n{metric:<22}" + "".join(f"{h:>10}" for h in heads))
         for name, rows in scores.items():
             means = [float(np.mean([r[column] for r in rows if r[0] in group])) for group in groups]
-            print(f"{Path(name).name:<22}" + "".join(f"{m:>10.2f}" for m in means))
-            result[f"{Path(name).stem}/{metric}"] = [round(m, 3) for m in means]
+            print(f"{name[-21:]:<22}" + "".join(f"{m:>10.2f}" for m in means))
+            result[f"{name}/{metric}"] = [round(m, 3) for m in means]
     print(json.dumps({"photos": photos.name, "per_bin": per_bin, "bins": heads, "scores": result}))
 
 

@@ -40,6 +40,7 @@ def files(tmp_path):
     Image.fromarray(np.ones_like(hole)).save(tmp_path / "white.png")
     Image.fromarray(hole[:40]).save(tmp_path / "short.png")
     (tmp_path / "text.png").write_text("no image")
+    Image.fromarray(pixels).convert("RGBA").save(tmp_path / "clear.png")
     (tmp_path / "cut.png").write_bytes((tmp_path / "photo.png").read_bytes()[:4000])
     return tmp_path
 
@@ -92,6 +93,10 @@ def test_nothing_to_fill_returns_the_photo_with_a_note(files):
         ("photo.png", "mask.png", "out", 2, "cannot tell the format"),
         ("photo.png", "mask.png", "photo.png", 2, "would overwrite the input .*--force"),
         ("photo.png", "mask.png", "mask.png", 2, "would overwrite the input .*--force"),
+        ("photo.png", "mask.png", ".", 2, "is a folder; name the file to write"),
+        ("x" * 300, "mask.png", "out.png", 2, "cannot get to .*File name too long"),
+        ("photo.png", "mask.png", "x" * 300 + ".png", 2, "cannot get to .*File name too long"),
+        ("clear.png", "mask.png", "out.jpg", 2, "JPEG cannot hold the transparency .*; .png, .webp"),
     ],
 )
 def test_wrong_input_gets_one_sentence_and_writes_nothing(files, photo, mask, out, code, message):
@@ -148,6 +153,8 @@ def test_masks_strokes_writes_what_was_asked(tmp_path):
         (["--ratio", "0.3-0.2"], "0 < low <= high < 1"),
         (["--size", "big"], "'big' is no size"),
         (["--size", "0"], "'0' is no size"),
+        (["--size", "²"], "'²' is no size"),
+        (["--size", "9999999"], "more than 100 megapixels"),
         (["--border", "250"], "a border of 250 px leaves"),
         (["-n", "0"], "0 is not in the range"),
     ],
@@ -163,6 +170,8 @@ def test_train_refuses_in_a_sentence(tmp_path):
     assert "unknown key 'sed'; did you mean 'seed'?" in said(pconv("train", config, "--out", tmp_path / "run"), 2)
     config.write_text(config.read_text().replace("sed =", "seed ="))
     assert "no photos" in said(pconv("train", config, "--out", tmp_path / "run"), 1)
+    Image.new("RGB", (40, 40)).save(tmp_path / "photo.png")
+    assert "cannot make the folder" in said(pconv("train", config, "--out", config), 1)
     assert "nothing to resume" in said(pconv("train", config, "--out", tmp_path / "run", "--resume"), 1)
 
 

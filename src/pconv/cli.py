@@ -13,6 +13,7 @@ import click
 from pconv import __version__
 from pconv.errors import InputError, ModelError, PconvError
 
+_MOST_PIXELS = 100_000_000
 PathType = click.Path(path_type=Path)
 
 
@@ -36,13 +37,31 @@ def _wrong_usage(*kinds: type[PconvError]) -> Iterator[None]:
 
 
 def _need_file(path: Path, what: str) -> None:
-    if not path.is_file():
-        raise click.UsageError(f"{what} {path} " + ("is a folder, not a file" if path.is_dir() else "does not exist"))
+    with _reachable(path):
+        if path.is_dir():
+            raise click.UsageError(f"{what} {path} is a folder, not a file")
+        if not path.exists():
+            raise click.UsageError(f"{what} {path} does not exist")
 
 
-def _need_folder_of(path: Path) -> None:
-    if not path.absolute().parent.is_dir():
-        raise click.UsageError(f"the folder {path.absolute().parent} does not exist; make it, or write elsewhere")
+def _need_place_for(out: Path, *inputs: Path, force: bool) -> None:
+    """The folder of ``out`` must be there, and ``out`` none of the inputs."""
+    with _reachable(out):
+        if not out.absolute().parent.is_dir():
+            raise click.UsageError(f"the folder {out.absolute().parent} does not exist; make it, or write elsewhere")
+        if out.is_dir():
+            raise click.UsageError(f"{out} is a folder; name the file to write")
+        for path in inputs:
+            if out.exists() and out.samefile(path) and not force:
+                raise click.UsageError(f"{out} would overwrite the input {path}; add --force if that is meant")
+
+
+@contextmanager
+def _reachable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        raise click.UsageError(f"cannot get to {path}: {getattr(error, 'strerror', None) or error}") from error
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -67,16 +86,15 @@ def inpaint(photo: Path, mask: Path, out: Path, invert: bool, model: str, device
     """
     _need_file(photo, "the photo")
     _need_file(mask, "the mask")
-    _need_folder_of(out)
-    for source in (photo, mask):
-        if out.exists() and out.samefile(source) and not force:
-            raise click.UsageError(f"{out} would overwrite the input {source}; add --force if that is meant")
+    _need_place_for(out, photo, mask, force=force)
 
-    from pconv.filling.images import check_suffix, is_lossy, read_hole, read_image, write_image
+    from pconv.filling.images import is_lossy, read_hole, read_image, storable_mode, write_image
 
     with _wrong_usage(InputError):
-        check_suffix(out)
+        lossy = is_lossy(out)
     image = read_image(photo)
+    with _wrong_usage(InputError):
+        storable_mode(image, out)
     hole = read_hole(mask, invert)
 
     from pconv.filling.predictor import Inpainter, as_hole, find_model
@@ -93,7 +111,7 @@ def inpaint(photo: Path, mask: Path, out: Path, invert: bool, model: str, device
         hint = "" if invert else " (--invert fills the black part)"
         click.echo(f"note: the mask marks nothing to fill{hint}; {out} is the photo as it was", err=True)
     write_image(image, out)
-    if is_lossy(out):
+    if lossy:
         click.echo(f"note: {out.suffix} is lossy, so known pixels change a little too; .png keeps them", err=True)
 
 
@@ -141,9 +159,15 @@ def _ratio_option() -> Callable[[Any], Any]:
 def _size_option() -> Callable[[Any], Any]:
     def parse(ctx: click.Context, option: click.Parameter, value: str) -> tuple[int, int]:
         width, cross, height = value.lower().partition("x")
-        if not width.isdigit() or (cross and not height.isdigit()) or int(width) < 1 or (cross and int(height) < 1):
+        try:
+            size = int(width), int(height if cross else width)
+        except ValueError:
+            size = 0, 0
+        if min(size) < 1:
             raise click.BadParameter(f"{value!r} is no size; write 512 or 640x480 (width x height)")
-        return int(width), int(height if cross else width)
+        if size[0] * size[1] > _MOST_PIXELS:
+            raise click.BadParameter(f"{value!r} is more than {_MOST_PIXELS // 10**6} megapixels")
+        return size
 
     return click.option("--size", default="512", show_default=True, callback=parse, help="Side, or WIDTHxHEIGHT, px.")
 
@@ -173,6 +197,9 @@ def strokes(number: int, size: tuple[int, int], ratio: tuple[float, float], bord
         for i in numbers:
             with _wrong_usage(InputError):
                 hole = irregular_hole(height, width, ratio, border=border, generator=np.random.default_rng([seed, i]))
-            with replacing(out / f"hole-{i:05d}.png") as temporary:
-                Image.fromarray(hole).save(temporary)
+            try:
+                with replacing(out / f"hole-{i:05d}.png") as temporary:
+                    Image.fromarray(hole).save(temporary)
+            except OSError as error:
+                raise click.ClickException(f"cannot write to {out}: {error.strerror or error}") from error
     click.echo(f"{number} hole maps of {width}x{height} px in {out}")

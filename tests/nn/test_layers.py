@@ -11,7 +11,7 @@ from torch import nn
 
 import pconv
 from pconv import PartialConv1d, PartialConv2d, PartialConv3d, PartialPadConv2d, partial_conv2d
-from pconv.nn.layers import box_sum
+from pconv.nn.layers import renormalize
 
 CONV = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 PARTIAL = {1: pconv.partial_conv1d, 2: pconv.partial_conv2d, 3: pconv.partial_conv3d}
@@ -152,8 +152,10 @@ def test_the_paper_networks_mask_vanishes_for_a_centred_256_hole_in_512():
     valid = torch.ones(1, 1, 512, 512)
     valid[..., 128:384, 128:384] = 0
     holes = []
-    for kernel in (7, 5, 5, 3, 3, 3, 3, 3):
-        conv = PartialConv2d(1, 1, kernel, stride=2, padding=kernel // 2)
+    with torch.device("meta"):
+        encoder = pconv.PConvUNet(pconv.PRESETS["paper"]).encoder
+    for level in encoder:
+        conv = PartialConv2d(1, 1, level.conv.kernel_size, level.conv.stride, level.conv.padding)
         _, valid = conv(torch.zeros_like(valid, dtype=torch.float32), valid)
         holes.append(int((~valid).sum()))
     # Side of the hole, level by level: a window of k at stride 2 reaches k // 2 beyond its centre.
@@ -181,23 +183,35 @@ def test_gradcheck(n, groups):
     assert torch.autograd.gradcheck(run, (features, weight, bias))
 
 
-def test_bf16_autocast_keeps_counts_exact():
+def test_bf16_autocast_keeps_counts_exact(monkeypatch):
     # 512 channels of a 3x3 window: 4608 and its neighbours are no bf16 numbers, and 257 would round to 256.
+    seen = []
+
+    def spy(raw, counts, *rest):
+        seen.append(counts)
+        return renormalize(raw, counts, *rest)
+
+    monkeypatch.setattr("pconv.nn.layers.renormalize", spy)
     features, valid = torch.randn(1, 512, 8, 8), torch.rand(1, 512, 8, 8) < 0.5
-    conv = PartialConv2d(512, 8, 3, padding=1, bias=False)
-    exact = box_sum(valid.sum(1, True, dtype=torch.float64), (3, 3), (1, 1), [(1, 1)] * 2, (1, 1))
-    with torch.autocast("cpu", torch.bfloat16):
-        counts = box_sum(valid.sum(1, True, dtype=torch.float32), (3, 3), (1, 1), [(1, 1)] * 2, (1, 1))
-        assert counts.dtype == torch.float32
-        assert torch.equal(counts.double(), exact)
-        out, _ = conv(features, valid)
+    shared = valid[:, :1]
+    conv = PartialConv2d(512, 8, 3, padding=1)
+    for form in (valid, shared, [(shared, 200), (~shared, 312)]):
+        every = torch.cat([m.expand(-1, c, -1, -1) for m, c in form], 1) if isinstance(form, list) else form
+        exact = F.conv2d(every.double().expand_as(features), torch.ones(1, 512, 3, 3).double(), padding=1)
+        with torch.autocast("cpu", torch.bfloat16):
+            out, _ = conv(features, form)
         assert out.dtype == torch.bfloat16
-        only, only_valid = conv(features, valid & (torch.arange(512).view(1, -1, 1, 1) == 300))
-    expected, _ = conv(features, valid)
-    assert (out - expected).abs().max() <= 0.02 * expected.abs().max()
-    reached = F.max_pool2d(valid[:, 300:301].float(), 3, 1, 1) > 0
-    assert torch.equal(only_valid, reached)
-    assert (only[~reached.expand_as(only)] == 0).all()
+        assert torch.equal(seen.pop().double(), exact)
+        expected, _ = conv(features, form)
+        assert (out - expected).abs().max() <= 0.02 * expected.abs().max()
+
+
+def test_the_ratio_does_not_overflow_in_fp16():
+    features, valid = torch.ones(1, 2048, 7, 7, dtype=torch.float16), torch.zeros(1, 2048, 7, 7)
+    valid[0, 0, 3, 3] = 1
+    weight = torch.full((1, 2048, 7, 7), 2.0**-10, dtype=torch.float16)
+    out, _ = partial_conv2d(features, valid, weight)
+    assert out.item() == 2048 * 49 / 1024
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

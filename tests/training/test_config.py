@@ -40,6 +40,7 @@ def test_overrides_reach_everywhere_and_are_typed(config):
     assert read.stages[0].schedule == "cosine"
     assert read.photos == Path("some/folder")
     assert read.steps == 10
+    assert read_config(config(GOOD), ["photos=2024"]).photos == Path("2024")
 
 
 @pytest.mark.parametrize(
@@ -55,6 +56,9 @@ def test_overrides_reach_everywhere_and_are_typed(config):
         (GOOD, ["seed"], "'seed' is no override: write key=value"),
         (GOOD, ["stages.1.lr=1"], "has no 'stages.1.lr' to override"),
         (GOOD, ["stages.0.hole_ratio=[0.5, 0.2]"], "hole_ratio needs low <= high"),
+        (GOOD, ["photos="], "'photos=' is no override"),
+        (GOOD, ["stages.0.lr=inf"], "stages.0.lr: Input should be a finite number"),
+        (GOOD, ["stages.0.batch_size=1"], "with batch_size 1, model 'small' needs a size above 128, got 64"),
     ],
 )
 def test_mistakes_are_explained(config, text, overrides, message):

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from pconv import PRESETS, PConvUNet, load_network
+from pconv import PRESETS, PConvUNet, UNetConfig, load_network, save_network
 from pconv.errors import TrainingError
 from pconv.training.checkpoint import load_state
 from pconv.training.config import Stage, TrainConfig
@@ -84,6 +84,32 @@ def test_a_resumed_run_ends_with_the_same_weights(config, tmp_path, stop):
         assert torch.equal(a, b), name
 
 
+def test_resuming_is_exact_with_workers_and_in_bf16_too(config, tmp_path):
+    config = longer(config, 4).model_copy(update={"workers": 1, "precision": "bf16"})
+    whole, _ = train(config, tmp_path / "whole")
+    train(longer(config, 2), tmp_path / "part")
+    resumed, _ = train(config, tmp_path / "part", resume=True)
+    for (name, a), b in zip(weights(whole).items(), weights(resumed).values(), strict=True):
+        assert torch.equal(a, b), name
+
+
+def test_a_resumed_run_keeps_the_scalars_it_had(config, tmp_path):
+    config = config.model_copy(update={"log_every": 1})
+    train(longer(config, 2), tmp_path / "run")
+    train(longer(config, 4), tmp_path / "run", resume=True)
+    events = EventAccumulator(str(tmp_path / "run")).Reload()
+    assert [e.step for e in events.Scalars("lr")] == [1, 2, 3, 4]
+
+
+def test_a_diverged_run_keeps_its_last_good_state(config, tmp_path):
+    model, _ = train(longer(config, 2), tmp_path / "run")
+    stages = (config.stages[0].model_copy(update={"steps": 6, "lr": 1e30, "warmup_steps": 0}),)
+    with pytest.raises(TrainingError, match="no longer finite at step 3.*lower lr"):
+        train(config.model_copy(update={"stages": stages}), tmp_path / "run", resume=True)
+    assert load_state(tmp_path / "run")["step"] == 2
+    assert all(value.isfinite().all() for value in weights(model).values())
+
+
 def train_until(config, out, step):
     """Train, asked to stop by Ctrl-C during the step that ends as number ``step``."""
 
@@ -146,8 +172,11 @@ def test_resuming_another_network_or_a_broken_state_is_refused(config, tmp_path)
     with pytest.raises(TrainingError, match="is the state of model 'tiny', and the configuration says 'small'"):
         train(other, tmp_path / "run", resume=True)
     (tmp_path / "run" / "state.pt").write_bytes(b"nothing")
-    with pytest.raises(TrainingError, match="is not the state of a training run"):
-        train(longer(config, 2), tmp_path / "run", resume=True)
+    for broken in (b"nothing", None):
+        if broken is None:
+            torch.save({"a": 1}, tmp_path / "run" / "state.pt")
+        with pytest.raises(TrainingError, match="is not the state of a training run"):
+            train(longer(config, 2), tmp_path / "run", resume=True)
 
 
 def test_init_starts_from_given_weights(config, tmp_path):
@@ -158,6 +187,12 @@ def test_init_starts_from_given_weights(config, tmp_path):
     for name, value in weights(second).items():
         if "running" not in name and "num_batches" not in name:
             torch.testing.assert_close(value, weights(first)[name], rtol=1e-4, atol=1e-6)
+
+
+def test_init_of_another_network_is_refused(config, tmp_path):
+    save_network(PConvUNet(UNetConfig((8, 8), (3, 3))), tmp_path / "other.safetensors", {})
+    with pytest.raises(TrainingError, match="is another network than model 'tiny'"):
+        train(config.model_copy(update={"init": tmp_path / "other.safetensors"}), tmp_path / "run")
 
 
 def test_learning_rate_warms_up_and_falls_to_zero():

@@ -9,13 +9,16 @@ from typing import TypeVar
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
 from pconv.errors import InputError, ModelError
 from pconv.filling.images import hole_from_image
 from pconv.nn.checkpoint import load_network
 from pconv.nn.devices import resolve_device
+from pconv.nn.unet import PConvUNet
 
 Picture = TypeVar("Picture", Image.Image, NDArray[np.generic])
 Hole = Image.Image | NDArray[np.generic]
@@ -57,7 +60,8 @@ class Inpainter:
 
         Returns:
             The same kind of thing as ``image``: PIL image of the same mode (palette and 1-bit pictures become RGB,
-            RGBA or grey, since a fill needs colours of its own), or array of the same shape and dtype.
+            RGBA or grey, since a fill needs colours of its own; 16-bit grey has the machine's byte order), or array of
+            the same shape and dtype.
 
         Raises:
             InputError: the sizes differ, nothing is known outside the hole, or the kind of image is unknown.
@@ -84,7 +88,7 @@ class Inpainter:
         return result
 
     def _fill_array(self, image: NDArray[np.generic], hole: NDArray[np.bool_]) -> NDArray[np.generic]:
-        scale = _FULL_SCALE.get(image.dtype)
+        scale = _FULL_SCALE.get(image.dtype.newbyteorder("="))
         if scale is None and not np.issubdtype(image.dtype, np.floating):
             raise InputError(f"cannot inpaint an array of {image.dtype}; give uint8, uint16, or float in 0..1")
         result = image.copy()
@@ -110,9 +114,28 @@ class Inpainter:
         """The network's output for ``(H, W, C)`` float32 in 0..1, clipped to 0..1."""
         picture = torch.tensor(known, device=self.device).permute(2, 0, 1)[None]
         valid = torch.tensor(~hole, device=self.device)[None, None]
-        output = self._network(picture, valid)[0].clamp(0, 1)
-        filled: NDArray[np.float32] = output.permute(1, 2, 0).cpu().numpy()
+        output = fill_wide(self._network, picture, valid)[0]
+        if not output.isfinite().all():
+            raise ModelError("the model's output is not finite: its training diverged; use another checkpoint")
+        filled: NDArray[np.float32] = output.clamp(0, 1).permute(1, 2, 0).cpu().numpy()
         return filled
+
+
+def fill_wide(network: PConvUNet, picture: Tensor, valid: Tensor) -> Tensor:
+    """The network's output for ``(1, C, H, W)``; pixels too deep in a hole for it to reach come from half the size.
+
+    A hole wider than the network sees stays unknown in its middle, and the output there is a constant. At half the
+    size the hole is half as wide; whatever is still out of reach comes from a quarter, and so on.
+    """
+    output, reached = network.predict(picture, valid)
+    if reached.all() or not valid.any() or min(picture.shape[2:]) < 2:
+        return output
+    known = valid.to(picture.dtype)
+    share = F.avg_pool2d(known, 2, ceil_mode=True)
+    smaller = F.avg_pool2d(picture * known, 2, ceil_mode=True) / share.clamp(min=1e-6)
+    coarse = fill_wide(network, smaller, share > 0)
+    coarse = F.interpolate(coarse, size=picture.shape[2:], mode="bilinear", align_corners=False)
+    return torch.where(reached, output, coarse)
 
 
 def inpaint(image: Picture, hole: Hole, model: str | Path = DEFAULT_MODEL, device: str = "auto") -> Picture:
@@ -120,12 +143,13 @@ def inpaint(image: Picture, hole: Hole, model: str | Path = DEFAULT_MODEL, devic
 
     Takes and returns what :meth:`Inpainter.__call__` does. The last models used stay loaded.
     """
-    return _cached_inpainter(str(model), device)(image, hole)
+    path = find_model(model).resolve()
+    return _cached_inpainter(path, path.stat().st_mtime_ns, device)(image, hole)
 
 
 @lru_cache(maxsize=2)
-def _cached_inpainter(model: str, device: str) -> Inpainter:
-    return Inpainter(model, device)
+def _cached_inpainter(path: Path, _modified: int, device: str) -> Inpainter:
+    return Inpainter(path, device)
 
 
 def find_model(model: str | Path) -> Path:

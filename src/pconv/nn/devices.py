@@ -13,16 +13,14 @@ def resolve_device(name: str | torch.device) -> torch.device:
     Raises:
         InputError: no such device in this machine.
     """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "mps" if torch.mps.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        known = ["auto", "cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
-        known += ["mps"] if torch.mps.is_available() else []
-        raise InputError(f"no device {str(name)!r} on this machine; there are {', '.join(known)}") from error
-    return device
+    known = [f"cuda:{i}" for i in range(torch.cuda.device_count())]
+    known += ["mps"] if torch.backends.mps.is_available() else []
+    known += ["cpu"]
+    if str(name) == "auto":
+        return torch.device(known[0])
+    if str(name) not in (*known, *(["cuda"] if torch.cuda.is_available() else [])):
+        raise InputError(f"no device {str(name)!r} on this machine; there are auto, {', '.join(known)}")
+    return torch.device(name)
 
 
 def computes_bf16(device: torch.device) -> bool:

@@ -74,11 +74,10 @@ def renormalize(raw: Tensor, counts: Tensor, window: int, bias: Tensor | None = 
         The features, in ``raw``'s dtype, and their validity (equation 2), bool, of ``counts``' shape.
     """
     valid = counts > 0
-    ratio = torch.where(valid, window / counts, 0).to(raw.dtype)
-    if bias is None:
-        return raw * ratio, valid
-    shift = bias.to(raw.dtype).view(-1, *[1] * (raw.dim() - 2))
-    return zero_holes(raw * ratio + shift, valid), valid
+    scaled = raw * torch.where(valid, window / counts, 0)
+    if bias is not None:
+        scaled = zero_holes(scaled + bias.view(-1, *[1] * (raw.dim() - 2)), valid)
+    return scaled.to(raw.dtype), valid
 
 
 def _count_valid(groups: Sequence[tuple[Tensor, int]], conv_groups: int, dtype: torch.dtype) -> Tensor:

@@ -141,6 +141,13 @@ class PConvUNet(nn.Module):
         )
 
     def forward(self, image: Tensor, valid: Tensor) -> Tensor:
+        return self.predict(image, valid)[0]
+
+    def predict(self, image: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+        """What ``forward`` returns, and ``(B, 1, H, W)`` bool: where at least one known pixel had a say in it.
+
+        Deep inside a hole that is wider than the network sees, nothing known reaches, and the output is constant.
+        """
         channels, height, width = image.shape[1:]
         if channels != self.config.in_channels or valid.shape[1] != 1 or valid.shape[2:] != image.shape[2:]:
             raise ValueError(
@@ -154,7 +161,8 @@ class PConvUNet(nn.Module):
             known = level(known)
         for level in self.decoder:
             known = level(known, skips.pop())
-        return known.features[..., :height, :width] * self.config.std + self.config.mean
+        output, reached = (x[..., :height, :width] for x in known)
+        return output * self.config.std + self.config.mean, reached
 
     def _prepare(self, image: Tensor, valid: Tensor) -> _Map:
         """Normalise, make holes zero and pad to the network's multiple as hole."""

@@ -12,6 +12,7 @@ from pconv.errors import TrainingError
 from pconv.files import replacing
 
 STATE_FILE = "state.pt"
+STATE_KEYS = {"net", "averaged", "optimizer", "rng", "step", "config"}
 
 
 def save_state(state: dict[str, Any], folder: Path) -> None:
@@ -32,5 +33,7 @@ def load_state(folder: Path) -> dict[str, Any]:
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
-        raise TrainingError(f"{path} is not the state of a training run ({error})") from error
+        raise TrainingError(f"{path} is not the state of a training run, or is damaged") from error
+    if not isinstance(state, dict) or not state.keys() >= STATE_KEYS:
+        raise TrainingError(f"{path} is not the state of a training run")
     return state

@@ -17,7 +17,7 @@ Ratio = Annotated[float, Field(gt=0, lt=1)]
 
 
 class _Settings(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Stage(_Settings):
@@ -72,9 +72,16 @@ class TrainConfig(_Settings):
     save_every: int = Field(500, gt=0)
 
     @model_validator(mode="after")
-    def _known_model(self) -> TrainConfig:
+    def _trainable(self) -> TrainConfig:
         if self.model not in PRESETS:
             raise ValueError(f"unknown model {self.model!r}; known are {', '.join(PRESETS)}")
+        smallest = PRESETS[self.model].multiple
+        for stage in self.stages:
+            if stage.batch_size == 1 and stage.size <= smallest:
+                raise ValueError(
+                    f"batch norm needs more than one value for each channel: with batch_size 1, model {self.model!r} "
+                    f"needs a size above {smallest}, got {stage.size}"
+                )
         return self
 
     @property
@@ -91,7 +98,7 @@ def read_config(path: Path, overrides: Sequence[str] = ()) -> TrainConfig:
         InputError: not TOML, an unknown key (with the nearest known one), or a value out of range.
     """
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise InputError(f"cannot read the configuration {path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -106,24 +113,28 @@ def read_config(path: Path, overrides: Sequence[str] = ()) -> TrainConfig:
 
 def _apply(values: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
-    if not equals or not key:
+    if not equals or not key or not text:
         raise InputError(f"{override!r} is no override: write key=value, such as seed=1 or stages.0.lr=1e-4")
     *parents, last = key.split(".")
     at: Any = values
     try:
         for parent in parents:
             at = at[int(parent)] if isinstance(at, list) else at[parent]
-        at[int(last) if isinstance(at, list) else last] = _parse(text)
+        at[int(last) if isinstance(at, list) else last] = text.strip("\"'") if key in _TEXTS else _parse(text)
     except (KeyError, IndexError, ValueError, TypeError) as error:
         raise InputError(f"{override!r}: the configuration has no {key!r} to override") from error
 
 
 def _parse(text: str) -> Any:
-    """A TOML value where ``text`` is one, else the text itself, so that paths need no quotes."""
+    """A TOML value where ``text`` is one, else the text itself, so that names and paths need no quotes."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         return text
+
+
+_TEXTS = {"photos", "init", "model", "device"}
+"""Settings that are text even where it looks like a number: a folder called 2024."""
 
 
 def _explain(error: ValidationError) -> Iterator[str]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -66,7 +67,7 @@ class HoledPhotos(Dataset[tuple[Tensor, Tensor]]):
                 return self._cache[number]
             try:
                 with Image.open(self.photos[number]) as image:
-                    pixels = np.array(image.convert("RGB"))
+                    pixels = _rgb(ImageOps.exif_transpose(image))
             except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
                 continue
             if pixels.nbytes <= self._room:
@@ -74,6 +75,13 @@ class HoledPhotos(Dataset[tuple[Tensor, Tensor]]):
                 self._room -= pixels.nbytes
             return pixels
         raise TrainingError("none of the photos can be read as an image")
+
+
+def _rgb(image: Image.Image) -> NDArray[np.uint8]:
+    """8-bit RGB pixels; 16-bit grey is scaled, where Pillow would clip it to white."""
+    if image.mode.startswith("I;16"):
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    return np.array(image.convert("RGB"))
 
 
 def random_crop(
@@ -91,7 +99,7 @@ def random_crop(
     crop = photo[top : top + side, left : left + side]
     if side != size:
         crop = np.asarray(Image.fromarray(crop).resize((size, size), Image.Resampling.BICUBIC, reducing_gap=2.0))
-    return np.ascontiguousarray(crop[:, ::-1] if generator.random() < 0.5 else crop)
+    return np.array(crop[:, ::-1] if generator.random() < 0.5 else crop)
 
 
 def loader(
@@ -108,4 +116,11 @@ def loader(
         drop_last=True,
         prefetch_factor=4 if workers else None,
         pin_memory=torch.cuda.is_available(),
+        worker_init_fn=leave_signals_to_the_loop,
     )
+
+
+def leave_signals_to_the_loop(worker: int) -> None:
+    """Ctrl-C reaches every process of a terminal; the loop ends its workers itself, after saving."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)

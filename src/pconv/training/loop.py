@@ -44,8 +44,11 @@ def train(config: TrainConfig, out: Path, resume: bool = False) -> tuple[Path, i
     if (out / STATE_FILE).exists() and not resume:
         raise TrainingError(f"{out} holds a run already: go on with --resume, or choose another --out")
     state = load_state(out) if resume else None
-    photos = find_photos(config.photos)
-    out.mkdir(parents=True, exist_ok=True)
+    photos = [path for path in find_photos(config.photos) if out.resolve() not in path.resolve().parents]
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TrainingError(f"cannot make the folder {out}: {error.strerror}") from error
     device = resolve_device(config.device)
     bf16 = computes_bf16(device) if config.precision == "auto" else config.precision == "bf16"
     autocast = torch.autocast(device.type, torch.bfloat16, enabled=bf16)
@@ -53,7 +56,10 @@ def train(config: TrainConfig, out: Path, resume: bool = False) -> tuple[Path, i
     torch.manual_seed(config.seed)
     net = PConvUNet(PRESETS[config.model])
     if config.init:
-        net.load_state_dict(load_network(config.init)[0].state_dict())
+        start_from, _ = load_network(config.init)
+        if start_from.config != net.config:
+            raise TrainingError(f"{config.init} is another network than model {config.model!r}: {start_from.config}")
+        net.load_state_dict(start_from.state_dict())
     net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     averaged = AveragedModel(net, multi_avg_fn=ema_update(config.ema), use_buffers=True)
     average: PConvUNet = averaged.module  # type: ignore[assignment]
@@ -65,13 +71,21 @@ def train(config: TrainConfig, out: Path, resume: bool = False) -> tuple[Path, i
                 f"{out / STATE_FILE} is the state of model {state['config']['model']!r}, and the configuration says "
                 f"{config.model!r}"
             )
-        net.load_state_dict(state["net"])
-        averaged.load_state_dict(state["averaged"])
-        optimizer.load_state_dict(state["optimizer"])
+        try:
+            net.load_state_dict(state["net"])
+            averaged.load_state_dict(state["averaged"])
+            optimizer.load_state_dict(state["optimizer"])
+        except (RuntimeError, ValueError) as error:
+            raise TrainingError(f"{out / STATE_FILE} is the state of a network of another shape") from error
         torch.set_rng_state(state["rng"])
         step = state["step"]
 
     def save() -> None:
+        if not all(p.isfinite().all() for p in net.parameters()):
+            raise TrainingError(
+                f"the weights are no longer finite at step {step}: the training diverged; lower lr or set clip_norm, "
+                f"and --resume from what was saved before in {out}"
+            )
         recipe = {"config": config.model_dump(mode="json"), "step": step, "photos": len(photos)}
         save_network(average, out / MODEL_FILE, recipe)
         save_state(
@@ -89,7 +103,7 @@ def train(config: TrainConfig, out: Path, resume: bool = False) -> tuple[Path, i
     images = sum(min(max(step - start, 0), s.steps) * s.batch_size for start, s in stage_starts(config))
     total = sum(s.steps * s.batch_size for s in config.stages)
     with (
-        SummaryWriter(str(out), purge_step=step or None) as writer,
+        SummaryWriter(str(out), purge_step=step + 1 if state else None) as writer,
         tqdm(total=total, initial=images, unit="img", unit_scale=True, smoothing=0.05) as bar,
         stop_after_step() as stopping,
     ):
