@@ -26,9 +26,8 @@ def test_rooms_import_only_what_lies_below_them(room):
             names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
             if isinstance(node, ast.ImportFrom):
                 assert node.level == 0, f"{path} imports relatively"
-                names += [
-                    f"{node.module}.{a.name}" if node.module == "pconv" else node.module or "" for a in node.names
-                ]
+                whole = node.module == "pconv"
+                names += [f"pconv.{a.name}" if whole else node.module or "" for a in node.names]
             for name in names:
                 if name.startswith("pconv."):
                     assert name.split(".")[1] in MAY_IMPORT[room] | {room}, f"{path} imports {name}"

@@ -147,4 +147,5 @@ def _explain(error: ValidationError) -> Iterator[str]:
         elif problem["type"] == "missing":
             yield f"{where!r} is missing"
         else:
-            yield f"{where}: {problem['msg'].removeprefix('Value error, ')}" if where else problem["msg"]
+            message = problem["msg"].removeprefix("Value error, ")
+            yield f"{where}: {message}" if where else message
