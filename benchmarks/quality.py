@@ -74,12 +74,14 @@ def pairs(photos: list[Path], per_bin: int) -> list[tuple[int, Path, NDArray[np.
 @click.command()
 @click.option("--photos", type=click.Path(path_type=Path, exists=True), required=True)
 @click.option("--per-bin", default=30, show_default=True)
-@click.option("--model", "models", multiple=True, default=["default"], show_default=True, help="Repeatable.")
+@click.option(
+    "--model", "models", multiple=True, default=["default"], show_default=True, help="Repeatable; or 'none'."
+)
 @click.option("--against", default=",".join(CLASSICAL), show_default=True, help="Classical methods, or 'none'.")
 @click.option("--keep", type=click.Path(path_type=Path), help="Folder for the filled pictures.")
 def main(photos: Path, per_bin: int, models: tuple[str, ...], against: str, keep: Path | None) -> None:
     logging.getLogger("patchmatch").setLevel(logging.ERROR)
-    methods: dict[str, Callable[..., Pixels]] = {name: Inpainter(name) for name in models}
+    methods: dict[str, Callable[..., Pixels]] = {name: Inpainter(name) for name in models if name != "none"}
     methods |= {name: CLASSICAL[name] for name in against.split(",") if name != "none"}
     scores: dict[str, list[tuple[int, float, float]]] = {name: [] for name in methods}
     for number, (b, path, hole) in enumerate(tqdm(pairs(find_photos(photos), per_bin))):

@@ -144,8 +144,9 @@ def test_wrong_input_is_refused_in_a_sentence(inpainter, image, hole, message):
 
 
 def test_unknown_model_and_device():
-    with pytest.raises(ModelError, match="unknown model 'best': bundled is default"):
-        Inpainter("best")
+    for name in ("best", "x" * 300, "a\0b"):
+        with pytest.raises(ModelError, match=r"unknown model '.*': bundled is default"):
+            Inpainter(name)
     with pytest.raises(InputError, match=r"no device 'cuda:99' on this machine; there are auto, .*cpu"):
         Inpainter(device="cuda:99")
     with pytest.raises(InputError, match="no device 'toaster'"):

@@ -160,8 +160,11 @@ def find_model(model: str | Path) -> Path:
     """
     if str(model) in BUNDLED:
         return Path(str(files("pconv") / "models" / BUNDLED[str(model)]))
-    if Path(model).is_file():
-        return Path(model)
+    try:
+        if Path(model).is_file():
+            return Path(model)
+    except (OSError, ValueError):  # no name that a file could have
+        pass
     raise ModelError(f"unknown model {str(model)!r}: bundled is {', '.join(BUNDLED)}; or give a checkpoint's path")
 
 
