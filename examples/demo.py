@@ -24,7 +24,7 @@ def side_by_side(*pictures: Image.Image) -> Image.Image:
 
 def main() -> None:
     OUT.mkdir(exist_ok=True)
-    for name in ("coffee", "astronaut", "cat"):
+    for name in ("astronaut", "cat", "coffee"):
         photo, hole = read_image(PHOTOS / f"{name}.jpg"), read_hole(PHOTOS / f"{name}-mask.png")
         filled = pconv.inpaint(photo, hole)
         holed = photo.copy()
@@ -32,7 +32,7 @@ def main() -> None:
         filled.save(OUT / f"{name}-filled.png")
         side_by_side(holed, filled).save(OUT / f"{name}-before-after.png")
         print(f"{name}: filled {hole.mean():.1%} of {photo.width}x{photo.height} px")
-    print(f"\nBefore and after: {(OUT / 'coffee-before-after.png').resolve()}")
+    print(f"\nBefore and after: {(OUT / 'astronaut-before-after.png').resolve()}")
     print(f"The filled photos and two more pairs lie beside it in {OUT.resolve()}")
 
 
