@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,10 @@ def find_photos(folder: Path) -> list[Path]:
     if not photos:
         raise TrainingError(f"no photos ({', '.join(sorted(SUFFIXES))}) below {folder}")
     return photos
+
+
+_UNREADABLE = (OSError, ValueError, SyntaxError, struct.error, TypeError, KeyError, Image.DecompressionBombError)
+"""What Pillow raises on files that are not what they say, broken EXIF data included."""
 
 
 class HoledPhotos(Dataset[tuple[Tensor, Tensor]]):
@@ -68,7 +73,7 @@ class HoledPhotos(Dataset[tuple[Tensor, Tensor]]):
             try:
                 with Image.open(self.photos[number]) as image:
                     pixels = _rgb(ImageOps.exif_transpose(image))
-            except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+            except _UNREADABLE:
                 continue
             if pixels.nbytes <= self._room:
                 self._cache[number] = pixels
