@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
 from pconv import __version__
-from pconv.errors import InputError, ModelError, PconvError
+from pconv.errors import InputError, ModelError, PconvError, TrainingError
 
 _MOST_PIXELS = 100_000_000
 PathType = click.Path(path_type=Path)
+T = TypeVar("T")
 
 
 class _Group(click.Group):
@@ -97,7 +99,8 @@ def inpaint(photo: Path, mask: Path, out: Path, invert: bool, model: str, device
         storable_mode(image, out)
     hole = read_hole(mask, invert)
 
-    from pconv.filling.predictor import Inpainter, as_hole, find_model
+    from pconv.filling.predictor import Inpainter, as_hole
+    from pconv.nn.checkpoint import find_model
     from pconv.nn.devices import resolve_device
 
     hole = as_hole(hole, (image.height, image.width))
@@ -120,22 +123,79 @@ def inpaint(photo: Path, mask: Path, out: Path, invert: bool, model: str, device
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 @click.option("--out", type=PathType, required=True, help="Folder for the model, its state, sheets and scalars.")
 @click.option("--resume", is_flag=True, help="Go on where the run in OUT stopped.")
-def train(config: Path, overrides: tuple[str, ...], out: Path, resume: bool) -> None:
-    """Train a network as CONFIG (a TOML file) says; KEY=VALUE overrides a setting, as in stages.0.lr=1e-4.
+@click.option("--vgg", type=PathType, help="VGG-16 weights (.pth or .safetensors) instead of the download.")
+def train(config: Path, overrides: tuple[str, ...], out: Path, resume: bool, vgg: Path | None) -> None:
+    """Train a network as CONFIG says, a TOML file or one of the presets: debug, default, paper, paper-stage1,
+    paper-stage2. KEY=VALUE overrides a setting, as in photos=FOLDER or stages.0.lr=1e-4.
 
-    Ctrl-C saves and stops. Watch with: tensorboard --logdir OUT
+    Ctrl-C saves and stops. Watch with: tensorboard --logdir OUT. On many GPUs: torchrun --nproc-per-node 4 -m pconv
+    train ...
     """
-    _need_file(config, "the configuration")
-    try:
+    with _needs_extra("train"):
         from pconv.training.config import read_config
         from pconv.training.loop import train as run
-    except ModuleNotFoundError as error:
-        raise click.ClickException(f"training needs {error.name}: pip install 'pconv[train]'") from error
 
     with _wrong_usage(InputError):
-        settings = read_config(config, overrides)
+        settings = read_config(config, [*overrides, *([f"vgg={vgg}"] if vgg else [])])
     model, steps = run(settings, out, resume)
-    click.echo(f"{model} after {steps} of {settings.steps} steps")
+    if os.environ.get("RANK", "0") == "0":
+        click.echo(f"{model} after {steps} of {settings.steps} steps")
+
+
+@main.command()
+@click.argument("photos", type=PathType)
+@click.option("-o", "--output", "out", type=PathType, required=True, help="Folder for the shards.")
+@click.option("--shard-mb", type=click.FloatRange(min=0, min_open=True), default=64, show_default=True, help="Size.")
+@click.option("--short-side", type=click.IntRange(min=1), help="Shrink larger photos to this, px, as JPEG.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the photos' order.")
+def shards(photos: Path, out: Path, shard_mb: float, short_side: int | None, seed: int) -> None:
+    """Pack a folder of photos, in a random order, into WebDataset shards to train from (shards=OUT)."""
+    with _needs_extra("train"):
+        from pconv.training.data import find_photos
+        from pconv.training.shards import write_shards
+
+    with _wrong_usage(TrainingError):
+        paths = find_photos(photos)
+    _make_folder(out)
+    if any(out.glob("shard-*.tar")):
+        raise click.UsageError(f"{out} holds shards already; name another folder, or remove them first")
+    left_out = 0
+    with _writing_to(out), _progress(write_shards(paths, out, shard_mb, short_side, seed), len(paths)) as written:
+        for path, reason in written:
+            if reason:
+                left_out += 1
+                click.echo(f"left out {path}: {reason}", err=True)
+    made = len(list(out.glob("shard-*.tar")))
+    if not made:
+        raise click.ClickException(f"none of the {len(paths)} files below {photos} can be read as an image")
+    click.echo(f"{len(paths) - left_out} photos in {made} shards in {out}; {left_out} could not be read")
+
+
+def _progress(items: Iterable[T], length: int) -> AbstractContextManager[Iterable[T]]:
+    return click.progressbar(items, length=length, file=sys.stderr, hidden=not sys.stderr.isatty())
+
+
+@contextmanager
+def _needs_extra(extra: str) -> Iterator[None]:
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise click.ClickException(f"this needs {error.name}: pip install 'pconv[{extra}]'") from error
+
+
+def _make_folder(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise click.ClickException(f"cannot make the folder {out}: {error.strerror}") from error
+
+
+@contextmanager
+def _writing_to(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise click.ClickException(f"cannot write to {out}: {error.strerror or error}") from error
 
 
 @main.group()

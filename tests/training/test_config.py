@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from pconv import InputError
-from pconv.training.config import read_config
+from pconv.training.config import presets, read_config, write_config
 
 ROOT = Path(__file__).parents[2]
 GOOD = """
@@ -30,7 +30,42 @@ def test_every_shipped_configuration_is_valid():
     files = sorted((ROOT / "configs").glob("*.toml"))
     assert {f.stem for f in files} >= {"default", "debug"}
     for path in files:
-        read_config(path)
+        read_config(path, ["photos=some"])
+        assert read_config(path.stem, ["photos=some"]) == read_config(path, ["photos=some"])
+    assert presets() == sorted(f.stem for f in files)
+
+
+def test_the_papers_configurations_have_the_papers_values():
+    """Liu et al., section 4: Adam, 2e-4 then 5e-5 with the encoder's batch norm frozen, batches of 6 at 512 px."""
+    both, *each = (read_config(name, ["photos=some"]) for name in ("paper", "paper-stage1", "paper-stage2"))
+    assert both.stages == (each[0].stages[0], each[1].stages[0])
+    assert [(s.lr, s.freeze_encoder_norm, s.schedule) for s in both.stages] == [
+        (2e-4, False, "constant"),
+        (5e-5, True, "constant"),
+    ]
+    for config in (both, *each):
+        assert (config.model, config.weight_decay, config.ema, config.clip_norm) == ("paper", 0, 0, None)
+        for stage in config.stages:
+            assert (stage.batch_size, stage.size) == (6, 512)
+            weights = stage.loss
+            terms = (weights.valid, weights.hole, weights.perceptual, weights.style, weights.tv)
+            assert terms == (1, 6, 0.05, 120, 0.1)
+
+
+def test_a_written_configuration_reads_back_the_same(tmp_path):
+    config = read_config("default", ["photos=some", "clip_norm=0.5", "stages.1.loss.style=3"])
+    write_config(config, tmp_path / "config.toml")
+    assert read_config(tmp_path / "config.toml") == config
+    assert config.stages[1].loss.style == 3
+
+
+def test_batches_are_split_evenly():
+    config = read_config("debug", ["photos=some", "stages.0.batch_size=8", "accumulate=2"])
+    config.check_split(4)
+    with pytest.raises(
+        ValueError, match="batch_size 8 cannot be split into 2 pieces for each of 3 processes: make it a"
+    ):
+        config.check_split(3)
 
 
 def test_overrides_reach_everywhere_and_are_typed(config):
@@ -48,9 +83,11 @@ def test_overrides_reach_everywhere_and_are_typed(config):
     [
         ("photos = ", [], "is not a TOML file"),
         (GOOD + "\nweight_dekay = 1", [], r"unknown key 'stages.0.weight_dekay'"),
-        ("hole_wieght = 1\n" + GOOD, [], "unknown key 'hole_wieght'; did you mean 'hole_weight'"),
+        ("clip_nrom = 1\n" + GOOD, [], "unknown key 'clip_nrom'; did you mean 'clip_norm'"),
+        (GOOD + "loss = {stile = 1.0}", [], "unknown key 'stages.0.loss.stile'; did you mean 'style'"),
+        (GOOD, ["stages.0.loss.tv=-1"], r"stages\.0\.loss.*tv"),
         (GOOD.replace("size = 64", "siez = 64"), [], "unknown key 'stages.0.siez'; did you mean 'size'"),
-        (GOOD.replace('photos = "photos"', ""), [], "'photos' is missing"),
+        (GOOD.replace('photos = "photos"', ""), [], "set one of photos=FOLDER and shards=SHARDS"),
         (GOOD.replace("steps = 10", "steps = 0"), [], "stages.0.steps: Input should be greater than 0"),
         ('model = "huge"\n' + GOOD, [], "unknown model 'huge'; known are paper"),
         (GOOD, ["seed"], "'seed' is no override: write key=value"),
@@ -58,7 +95,9 @@ def test_overrides_reach_everywhere_and_are_typed(config):
         (GOOD, ["stages.0.hole_ratio=[0.5, 0.2]"], "hole_ratio needs low <= high"),
         (GOOD, ["photos="], "'photos=' is no override"),
         (GOOD, ["stages.0.lr=inf"], "stages.0.lr: Input should be a finite number"),
-        (GOOD, ["stages.0.batch_size=1"], "with batch_size 1, model 'small' needs a size above 128, got 64"),
+        (GOOD, ["shards=some.tar"], "set one of photos=FOLDER and shards=SHARDS"),
+        (GOOD, ["stages.0.batch_size=1"], "one picture at a time, model 'small' needs a size above 128, got 64"),
+        (GOOD, ["accumulate=3"], "batch_size 2 cannot be split into 3 pieces"),
     ],
 )
 def test_mistakes_are_explained(config, text, overrides, message):
@@ -67,5 +106,7 @@ def test_mistakes_are_explained(config, text, overrides, message):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(InputError, match="cannot read the configuration"):
+    with pytest.raises(InputError, match=r"none.toml: neither a file nor one of debug, default, paper"):
         read_config(tmp_path / "none.toml")
+    with pytest.raises(InputError, match="cannot read the configuration"):
+        read_config(tmp_path)

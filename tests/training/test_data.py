@@ -4,14 +4,15 @@ import torch
 from PIL import Image
 
 from pconv.errors import TrainingError
-from pconv.training.config import Stage
-from pconv.training.data import HoledPhotos, find_photos, loader, random_crop
+from pconv.training.config import Stage, TrainConfig
+from pconv.training.data import HoledPhotos, Share, find_photos, stack
+from pconv.training.sources import open_source
 
-STAGE = Stage(steps=4, size=24, batch_size=3, lr=1e-3, hole_ratio=(0.2, 0.4))
+STAGE = Stage(steps=4, size=24, batch_size=4, lr=1e-3, hole_ratio=(0.2, 0.4))
 
 
 @pytest.fixture
-def photos(tmp_path):
+def folder(tmp_path):
     """Five photos of one colour each, in nested folders, with a broken one and a text among them."""
     for i in range(5):
         folder = tmp_path / f"d{i % 2}"
@@ -19,7 +20,21 @@ def photos(tmp_path):
         Image.new("RGB", (40 + i, 30), (50 * i, 0, 0)).save(folder / f"{i}.png")
     (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff nothing")
     (tmp_path / "notes.txt").write_text("no photo")
-    return find_photos(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def photos(folder):
+    return find_photos(folder)
+
+
+def config(folder, **settings):
+    return TrainConfig(**{"photos": folder, "model": "tiny", "stages": (STAGE,), "workers": 0, **settings})
+
+
+def batches(config, first=0, steps=4, rank=0, processes=1):
+    source = open_source(config, config.photos / "run", rank, processes)
+    return list(source.loader(0, first, steps, None))
 
 
 def test_photos_are_found_in_all_folders(photos):
@@ -29,14 +44,26 @@ def test_photos_are_found_in_all_folders(photos):
 def test_a_sample_is_a_function_of_seed_and_number(photos):
     data, again = HoledPhotos(photos, STAGE, 1, 0), HoledPhotos(photos, STAGE, 1, 2**20)
     for i in (13, 2, 7):
-        for a, b in zip(data[i], again[i], strict=True):
-            assert torch.equal(a, b)
+        assert torch.equal(data[i].picture, again[i].picture)
+        assert torch.equal(data[i].valid, again[i].valid)
     other = HoledPhotos(photos, STAGE, 2, 0)
-    assert not all(torch.equal(data[i][1], other[i][1]) for i in range(3))
+    assert not all(torch.equal(data[i].valid, other[i].valid) for i in range(3))
+
+
+def test_a_sample_does_not_depend_on_what_is_cached(tmp_path):
+    """JPEGs are decoded at the scale a crop needs: the one that lies in the cache must not serve another scale."""
+    pixels = np.random.default_rng(0).integers(0, 255, (300, 300, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.jpg")
+    stage = STAGE.model_copy(update={"smallest_zoom": 0.1})
+    photos = find_photos(tmp_path)
+    seasoned = HoledPhotos(photos, stage, 1, 2**24)
+    for i in range(30):
+        assert torch.equal(seasoned[i].picture, HoledPhotos(photos, stage, 1, 0)[i].picture)
+    assert len(seasoned._cache) > 1
 
 
 def test_samples_have_the_documented_shapes_and_ratio(photos):
-    picture, valid = HoledPhotos(photos, STAGE, 1, 0)[0]
+    picture, valid, *_ = HoledPhotos(photos, STAGE, 1, 0)[0]
     assert picture.shape == (3, 24, 24)
     assert picture.dtype == torch.uint8
     assert valid.shape == (1, 24, 24)
@@ -44,29 +71,55 @@ def test_samples_have_the_documented_shapes_and_ratio(photos):
     assert 0.2 <= (~valid).float().mean() <= 0.4
 
 
-def test_an_epoch_shows_every_photo_once_and_passes_over_the_broken_one(photos):
+def test_an_epoch_shows_every_photo_once_and_names_the_broken_one(photos):
     data = HoledPhotos(photos, STAGE, 1, 2**20)
     for epoch in range(3):
-        reds = [int(data[epoch * len(photos) + i][0][0, 0, 0]) for i in range(len(photos))]
-        assert set(reds) == {0, 50, 100, 150, 200}
+        samples = [data[epoch * len(photos) + i] for i in range(len(photos))]
+        assert {int(s.picture[0, 0, 0]) for s in samples} == {0, 50, 100, 150, 200}
+        assert sum("broken.jpg" in name for s in samples for name in s.unreadable) == 1
+    assert [p.rpartition("/")[2] for p in stack(samples).unreadable] == ["broken.jpg"]
 
 
-def test_a_loader_goes_on_where_another_one_stopped(photos):
-    whole = [valid for _, valid in loader(photos, STAGE, 0, 1, 0, 0.1)]
-    rest = STAGE.model_copy(update={"steps": 2})
-    resumed = [valid for _, valid in loader(photos, rest, 2 * STAGE.batch_size, 1, 0, 0.1)]
+def test_a_loader_goes_on_where_another_one_stopped(folder):
+    whole = batches(config(folder))
+    resumed = batches(config(folder), first=2 * STAGE.batch_size, steps=2)
     assert len(whole) == 4
-    assert torch.equal(torch.stack(whole[2:]), torch.stack(resumed))
+    assert all(torch.equal(a.valid, b.valid) for a, b in zip(whole[2:], resumed, strict=True))
 
 
-def test_crops_zoom_between_the_photos_scale_and_the_smallest(photos):
-    photo = np.zeros((200, 100, 3), np.uint8)
-    photo[:, ::2] = 255  # stripes of one pixel: they survive only at the photo's own scale
-    generator = np.random.default_rng(0)
-    assert set(np.unique(random_crop(photo, 50, 1.0, generator))) == {0, 255}
-    sharp = [random_crop(photo, 50, 0.5, generator).std() for _ in range(20)]
-    assert min(sharp) < 20 < 60 < max(sharp)
-    assert random_crop(photo, 150, 1.0, generator).shape == (150, 150, 3)  # too small: enlarged
+def test_processes_and_pieces_share_a_batch_without_overlap(folder):
+    whole = [batch.valid for batch in batches(config(folder))]
+    ranks = [[batch.valid for batch in batches(config(folder, accumulate=2), rank=r, processes=2)] for r in range(2)]
+    for step in range(4):
+        parts = [rank[2 * step + piece] for rank in ranks for piece in range(2)]
+        assert torch.equal(torch.cat(parts), whole[step])
+
+
+def test_a_share_is_a_run_of_each_batch():
+    assert list(Share(1, 2, 1).batches(10, 2, 4)) == [range(12, 14), range(16, 18)]
+
+
+def test_masks_are_drawn_from_a_folder(folder, tmp_path_factory):
+    masks = tmp_path_factory.mktemp("masks")
+    for i in range(3):
+        mask = np.zeros((64, 64), np.uint8)
+        mask[20 + i : 44, 20:44] = 255
+        Image.fromarray(mask).save(masks / f"{i}.png")
+    source = open_source(config(folder, masks=masks), folder / "run", 0, 1)
+    assert source.notes[-1] == "3 masks, white = hole (detected)"
+    for batch in source.loader(0, 0, 2, None):
+        ratios = (~batch.valid).float().mean(dim=(1, 2, 3))
+        assert ((ratios >= 0.2) & (ratios <= 0.4)).all()
+    given = open_source(config(folder, masks=masks, mask_polarity="white-valid"), folder / "run", 0, 1)
+    assert given.notes[-1] == "3 masks, white = valid (as configured)"
+
+
+def test_photos_of_the_run_itself_are_not_trained_on(folder):
+    (folder / "run").mkdir()
+    Image.new("RGB", (40, 40)).save(folder / "run" / "step-0000100.png")
+    source = open_source(config(folder), folder / "run", 0, 1)
+    assert len(source.photos) == 6
+    assert source.notes == ["6 photos, too few to hold any out: validation shows photos that are trained on"]
 
 
 def test_no_photos_and_only_broken_ones(tmp_path):

@@ -14,9 +14,14 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from pconv import PRESETS, PConvUNet, UNetConfig, load_network, save_network
 from pconv.errors import TrainingError
+from pconv.training import run as run_module
 from pconv.training.checkpoint import load_state
-from pconv.training.config import Stage, TrainConfig
-from pconv.training.loop import ema_update, learning_rate, set_train, train
+from pconv.training.config import Stage, TrainConfig, read_config, write_config
+from pconv.training.loop import BAD_IN_A_ROW, learning_rate, set_train, train
+from pconv.training.losses import LossWeights
+from pconv.training.run import ema_update
+
+PIXELS_ONLY = LossWeights(perceptual=0, style=0)
 
 
 @pytest.fixture
@@ -25,11 +30,13 @@ def config(tmp_path):
     x = np.linspace(0, 255, 48, dtype=np.uint8)
     for i, pixels in enumerate((np.tile(x, (48, 1)), np.tile(x[:, None], (1, 48)), np.tile(x[::-1], (48, 1)))):
         Image.fromarray(pixels).convert("RGB").save(tmp_path / "photos" / f"{i}.png")
-    first = Stage(steps=5, size=32, batch_size=2, lr=2e-3, warmup_steps=1)
-    second = Stage(steps=4, size=48, batch_size=2, lr=1e-3, schedule="cosine", freeze_encoder_norm=True)
+    first = Stage(steps=5, size=32, batch_size=2, lr=2e-3, warmup_steps=1, loss=PIXELS_ONLY)
+    second = Stage(
+        steps=4, size=48, batch_size=2, lr=1e-3, schedule="cosine", freeze_encoder_norm=True, loss=PIXELS_ONLY
+    )
     return TrainConfig(
-        photos=tmp_path / "photos", model="tiny", stages=(first, second), workers=0, log_every=2, sheet_every=4,
-        save_every=3, precision="fp32", device="cpu",
+        photos=tmp_path / "photos", model="tiny", stages=(first, second), workers=0, log_every=2, validate_every=4,
+        save_every=3, precision="fp32", device="cpu", ema=0.999,
     )  # fmt: skip
 
 
@@ -50,11 +57,17 @@ def test_a_run_leaves_model_state_sheets_and_scalars(config, tmp_path):
     assert recipe["step"] == 9
     assert recipe["config"]["stages"][1]["schedule"] == "cosine"
     sheet = Image.open(tmp_path / "run" / "step-0000004.png")
-    assert sheet.size == (4 * 36, 6 * 36)  # hole, output, composite, truth; six photos; 32 px and a gap
+    assert sheet.size == (4 * 52, 6 * 52)  # hole, output, composite, truth; one of each bin; 48 px and a gap
     events = EventAccumulator(str(tmp_path / "run")).Reload()
     assert [e.step for e in events.Scalars("loss/hole")] == [2, 4, 6, 8]
-    assert all(math.isfinite(e.value) for e in events.Scalars("loss/valid"))
+    for name in ("loss/loss", "loss/valid", "loss/tv", "lr", "images_per_s", "hole_ratio", "grad_norm"):
+        assert all(math.isfinite(e.value) for e in events.Scalars(name)), name
+    assert [e.step for e in events.Scalars("psnr/0.5-0.6")] == [4, 8]
+    assert events.Histograms("hole_ratios")
     assert events.Images("sheet")
+    assert load_network(tmp_path / "run" / "best.safetensors")[1]["step"] in (4, 8)
+    assert read_config(tmp_path / "run" / "config.toml") == config
+    assert TrainConfig.model_validate(recipe["config"]) == config
 
 
 def test_training_learns(config, tmp_path):
@@ -103,9 +116,9 @@ def test_a_resumed_run_keeps_the_scalars_it_had(config, tmp_path):
 
 def test_a_diverged_run_keeps_its_last_good_state(config, tmp_path):
     model, _ = train(longer(config, 2), tmp_path / "run")
-    stages = (config.stages[0].model_copy(update={"steps": 6, "lr": 1e30, "warmup_steps": 0}),)
+    stages = (config.stages[0].model_copy(update={"steps": 20, "lr": 1e30, "warmup_steps": 0}),)
     diverging = config.model_copy(update={"stages": stages, "save_every": 5})
-    with pytest.raises(TrainingError, match="no longer finite at step 5: the training diverged; lower lr"):
+    with pytest.raises(TrainingError, match="the loss was not finite 10 steps in a row, up to step 13: lower lr"):
         train(diverging, tmp_path / "run", resume=True)
     assert load_state(tmp_path / "run")["step"] == 2
     assert all(value.isfinite().all() for value in weights(model).values())
@@ -124,7 +137,7 @@ def train_until(config, out, step):
             return super().forward(image, valid)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pconv.training.loop.PConvUNet", Interrupting)
+        patch.setattr("pconv.training.run.PConvUNet", Interrupting)
         assert train(config, out)[1] == step
 
 
@@ -135,14 +148,162 @@ def test_ctrl_c_saves_and_leaves_the_handlers_as_they_were(config, tmp_path):
     assert signal.getsignal(signal.SIGINT) is before
 
 
+def killed(action):
+    """Run ``action`` in a process of its own, which is to die of SIGKILL in it."""
+    child = os.fork()
+    if not child:
+        try:
+            action()
+        finally:
+            os._exit(0)  # it was not killed
+    _, status = os.waitpid(child, 0)
+    assert os.WIFSIGNALED(status)
+    assert os.WTERMSIG(status) == signal.SIGKILL
+
+
+def die(*args, **kwargs):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def dies_in_forward(call):
+    class Dying(PConvUNet):
+        calls = 0
+
+        def forward(self, image, valid):
+            Dying.calls += 1
+            return die() if Dying.calls == call else super().forward(image, valid)
+
+    return {"pconv.training.run.PConvUNet": Dying}
+
+
+def dies_writing_state(state, path):
+    path.write_bytes(b"PK half a state")
+    die()
+
+
+def dies_after(function, call):
+    calls = []
+
+    def dying(*args, **kwargs):
+        function(*args, **kwargs)
+        calls.append(args)
+        if len(calls) == call:
+            die()
+
+    return dying
+
+
+KILLS = {
+    "before anything was saved": dies_in_forward(2),
+    "in the step after a save": dies_in_forward(5),
+    "between the model and the state": {"pconv.training.run.save_state": die},
+    "while the state is written": {"pconv.training.checkpoint.torch.save": dies_writing_state},
+    "while a model is written": {"pconv.nn.checkpoint.save_file": lambda _, path, __: dies_writing_state(0, path)},
+    "right after a save": {"pconv.training.run.save_state": dies_after(run_module.save_state, 1)},
+    "in the second stage": dies_in_forward(2),
+}
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+def test_killed_at_any_moment_and_resumed_it_ends_with_the_same_weights(config, tmp_path):
+    config = config.model_copy(update={"save_every": 2})
+    whole, _ = train(config, tmp_path / "whole")
+    out = tmp_path / "part"
+
+    for patches in KILLS.values():
+
+        def go_on_and_die(patches=patches):
+            with pytest.MonkeyPatch.context() as patch:
+                for target, replacement in patches.items():
+                    patch.setattr(target, replacement)
+                train(config, out, resume=(out / "state.pt").exists())
+
+        killed(go_on_and_die)
+        if (out / "state.pt").exists():
+            load_state(out)  # raises if it is not whole
+    assert load_state(out)["step"] > 0
+    resumed, steps = train(config, out, resume=True)
+    assert steps == 9
+    for (name, a), b in zip(weights(whole).items(), weights(resumed).values(), strict=True):
+        assert torch.equal(a, b), name
+
+
+class Poisoned(PConvUNet):
+    """What is known turns into NaN in some calls: batch norm's statistics are hit as well as the loss."""
+
+    bad_calls: frozenset = frozenset()
+    calls = 0
+
+    def forward(self, image, valid):
+        Poisoned.calls += self.training
+        bad = self.training and Poisoned.calls in self.bad_calls
+        return super().forward(image * math.nan if bad else image, valid)
+
+
+def test_steps_whose_loss_is_not_finite_are_skipped_and_counted(config, tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr("pconv.training.run.PConvUNet", Poisoned)
+    monkeypatch.setattr(Poisoned, "calls", 0)
+    monkeypatch.setattr(Poisoned, "bad_calls", frozenset({2, 3, 5}))
+    model, steps = train(longer(config, 6), tmp_path / "run")
+    assert steps == 6
+    assert load_state(tmp_path / "run")["skipped"] == 3
+    assert all(value.isfinite().all() for value in weights(model).values())
+    optimizer = load_state(tmp_path / "run")["optimizer"]
+    assert {int(entry["step"]) for entry in optimizer["state"].values()} == {3}  # as if the bad ones had not been
+    errors = capfd.readouterr().err
+    assert "step 5 skipped, its loss is not finite (3 skipped so far)" in errors
+    assert "3 steps were skipped" in errors
+
+
+def test_ten_bad_steps_in_a_row_end_the_run_and_leave_the_batch(config, tmp_path, monkeypatch):
+    monkeypatch.setattr("pconv.training.run.PConvUNet", Poisoned)
+    monkeypatch.setattr(Poisoned, "calls", 0)
+    monkeypatch.setattr(Poisoned, "bad_calls", frozenset(range(5, 100)))
+    config = longer(config, 40).model_copy(update={"save_every": 2})
+    with pytest.raises(TrainingError, match=r"10 steps in a row, up to step 14: .*bad-batch-0\.png"):
+        train(config, tmp_path / "run")
+    assert BAD_IN_A_ROW == 10
+    assert load_state(tmp_path / "run")["step"] == 4
+    kept = torch.load(tmp_path / "run" / "bad-batch-0.pt", weights_only=True)
+    assert kept["pictures"].shape == (2, 3, 32, 32)
+    assert Image.open(tmp_path / "run" / "bad-batch-0.png").size == (2 * 36, 2 * 36)
+
+
+def test_two_processes_train_as_one_does_on_the_same_batches(config, tmp_path):
+    """Two processes with half a batch each, and one that computes the same halves one after the other.
+
+    Batch norm sees the same halves in both, so that the weights must agree. Its running statistics need not, as one
+    process updates them twice a step: the stage with the frozen encoder, which uses them, comes first.
+    """
+    free, frozen = (stage.model_copy(update={"batch_size": 4, "steps": 3}) for stage in config.stages)
+    config = config.model_copy(update={"stages": (frozen, free), "clip_norm": 1.0})
+    write_config(config, tmp_path / "run.toml")
+    call = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "pconv", "train"]
+    done = subprocess.run(
+        [*call, tmp_path / "run.toml", "--out", tmp_path / "two"],
+        capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, timeout=240,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("after 6 of 6 steps") == 1
+    assert load_state(tmp_path / "two")["step"] == 6
+
+    one, _ = train(config.model_copy(update={"accumulate": 2}), tmp_path / "one")
+    torch.manual_seed(config.seed)
+    start = PConvUNet(PRESETS["tiny"]).state_dict()
+    for name, value in weights(tmp_path / "two" / "model.safetensors").items():
+        if "running" not in name and "tracked" not in name:
+            torch.testing.assert_close(value, weights(one)[name], rtol=1e-5, atol=1e-6)
+            assert not torch.equal(value, start[name]), name
+
+
 def test_the_command_stops_cleanly_on_a_signal_and_resumes(config, tmp_path):
     toml = tmp_path / "run.toml"
     toml.write_text(
         f"photos = '{config.photos}'\nmodel = 'tiny'\nworkers = 1\ndevice = 'cpu'\n"
-        "[[stages]]\nsteps = 100000\nsize = 32\nbatch_size = 2\nlr = 1e-3\n"
+        "[[stages]]\nsteps = 100000\nsize = 32\nbatch_size = 2\nlr = 1e-3\nloss = {perceptual = 0.0, style = 0.0}\n"
     )
     out = tmp_path / "run"
-    call = [sys.executable, "-m", "pconv", "train", toml, "--out", out]
+    call = [sys.executable, "-m", "pconv", "train", toml, "--out", out, "log_every=1"]
     with subprocess.Popen([*call, "save_every=2"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
         for _ in range(600):
             if (out / "state.pt").exists() or run.poll() is not None:

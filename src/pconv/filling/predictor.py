@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from importlib.resources import files
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,15 +15,12 @@ from torch import Tensor
 
 from pconv.errors import InputError, ModelError
 from pconv.filling.images import hole_from_image
-from pconv.nn.checkpoint import load_network
+from pconv.nn.checkpoint import DEFAULT_MODEL, find_model, load_network
 from pconv.nn.devices import resolve_device
 from pconv.nn.unet import PConvUNet
 
 Picture = TypeVar("Picture", Image.Image, NDArray[np.generic])
 Hole = Image.Image | NDArray[np.generic]
-
-DEFAULT_MODEL = "default"
-BUNDLED = {DEFAULT_MODEL: "default.safetensors"}
 
 _FULL_SCALE = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0}
 
@@ -150,22 +146,6 @@ def inpaint(image: Picture, hole: Hole, model: str | Path = DEFAULT_MODEL, devic
 @lru_cache(maxsize=2)
 def _cached_inpainter(path: Path, _modified: int, device: str) -> Inpainter:
     return Inpainter(path, device)
-
-
-def find_model(model: str | Path) -> Path:
-    """The checkpoint of a bundled model's name, or the path itself.
-
-    Raises:
-        ModelError: neither a known name nor a file.
-    """
-    if str(model) in BUNDLED:
-        return Path(str(files("pconv") / "models" / BUNDLED[str(model)]))
-    try:
-        if Path(model).is_file():
-            return Path(model)
-    except (OSError, ValueError):  # no name that a file could have
-        pass
-    raise ModelError(f"unknown model {str(model)!r}: bundled is {', '.join(BUNDLED)}; or give a checkpoint's path")
 
 
 def as_hole(hole: Hole, size: tuple[int, int]) -> NDArray[np.bool_]:

@@ -12,7 +12,9 @@ from pconv.errors import TrainingError
 from pconv.files import replacing
 
 STATE_FILE = "state.pt"
-STATE_KEYS = {"net", "averaged", "optimizer", "rng", "step", "config"}
+STATE_KEYS = {
+    "net", "averaged", "optimizer", "precision", "step", "skipped", "best", "photos", "places", "config",
+}  # fmt: skip
 
 
 def save_state(state: dict[str, Any], folder: Path) -> None:

@@ -1,17 +1,22 @@
-"""A training run's settings: a TOML file and ``key=value`` overrides, read into one frozen, checked object."""
+"""A training run's settings: a TOML file or a preset, and ``key=value`` overrides, read into one checked object."""
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import tomllib
 from collections.abc import Iterator, Sequence
+from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from pconv.errors import InputError
+from pconv.files import replacing
 from pconv.nn.unet import PRESETS
+from pconv.training.losses import LossWeights
 
 Ratio = Annotated[float, Field(gt=0, lt=1)]
 
@@ -21,15 +26,18 @@ class _Settings(BaseModel):
 
 
 class Stage(_Settings):
-    """One stretch of training: a size, a batch, a learning rate."""
+    """One stretch of training: a size, a batch, a learning rate, a loss."""
 
     steps: int = Field(gt=0)
     size: int = Field(gt=0, description="side of the square crops, px")
     batch_size: int = Field(gt=0)
+    """Of one optimiser step, all processes and accumulated parts together."""
     lr: float = Field(gt=0)
     schedule: Literal["constant", "cosine"] = "constant"
     """Cosine falls from lr to 0 over the stage."""
     warmup_steps: int = Field(0, ge=0)
+    loss: LossWeights = LossWeights()
+    """The paper's; perceptual and style need VGG-16's weights."""
     hole_ratio: tuple[Ratio, Ratio] = (0.01, 0.6)
     smallest_zoom: float = Field(1.0, gt=0, le=1)
     """Crops are cut up to this much smaller-scaled, as far as the photo reaches; 1 cuts at the photo's own scale."""
@@ -44,59 +52,110 @@ class Stage(_Settings):
 
 
 class TrainConfig(_Settings):
-    """Everything that decides the outcome of a run; defaults are for a first try on a CPU."""
+    """Everything that decides the outcome of a run; defaults are the paper's where the paper names a value."""
 
-    photos: Path
-    """Folder of photos, read recursively."""
+    photos: Path | None = None
+    """Folder of photos, read recursively. Either this or shards."""
+    shards: tuple[str, ...] = ()
+    """WebDataset shards: paths, URLs or pipes, with {000..099} for many; or folders of .tar files."""
+    validation: Path | None = None
+    """Folder of photos for validation; without one, every 50th of photos is kept from training for it."""
+    masks: Path | None = None
+    """Folder of mask files for the holes, augmented as the authors do; without one, synthetic holes."""
+    mask_polarity: Literal["auto", "white-hole", "white-valid"] = "auto"
     model: str = "small"
     """Preset of the network, see pconv.nn.PRESETS."""
     init: Path | None = None
-    """Checkpoint to start the weights from, of the same network."""
+    """Checkpoint to start the weights from, of the same network; "default" is the bundled model."""
+    vgg: Path | None = None
+    """VGG-16 weights for the perceptual and style terms; without a file, torchvision's are downloaded once."""
     stages: tuple[Stage, ...] = Field(min_length=1)
-    valid_weight: float = Field(1.0, ge=0)
-    hole_weight: float = Field(6.0, ge=0)
+    accumulate: int = Field(1, gt=0)
+    """Each process computes its part of a batch in this many pieces, one after the other, to save memory."""
     weight_decay: float = Field(0.0, ge=0)
     """AdamW's; 0 makes it the paper's Adam."""
     clip_norm: float | None = Field(None, gt=0)
-    ema: float = Field(0.999, ge=0, lt=1)
+    ema: float = Field(0.0, ge=0, lt=1)
     """Decay of the averaged weights, which are what is saved for use; 0 keeps the last weights."""
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    sync_batch_norm: bool = False
+    """Batch-norm statistics over all processes (GPUs only)."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """Auto takes bf16 where the CPU or GPU computes in it."""
     device: str = "auto"
     seed: int = Field(0, ge=0)
     workers: int = Field(2, ge=0)
+    """Loader processes, for each training process."""
     cache_gb: float = Field(2.0, ge=0)
-    """Memory for decoded photos, all workers together."""
+    """Memory for decoded photos, all workers of a process together."""
     log_every: int = Field(50, gt=0)
-    sheet_every: int = Field(1000, gt=0)
+    validate_every: int = Field(1000, gt=0)
+    """Steps between validations: PSNR for each bin of hole ratios, and a contact sheet."""
     save_every: int = Field(500, gt=0)
+
+    @field_validator("shards", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _trainable(self) -> TrainConfig:
+        if (self.photos is None) == (not self.shards):
+            raise ValueError("set one of photos=FOLDER and shards=SHARDS")
         if self.model not in PRESETS:
             raise ValueError(f"unknown model {self.model!r}; known are {', '.join(PRESETS)}")
+        self.check_split(1)
+        return self
+
+    def check_split(self, processes: int) -> None:
+        """Whether every stage's batch can be shared out evenly, with enough in each piece for batch norm.
+
+        Raises:
+            ValueError: it cannot.
+        """
+        pieces = processes * self.accumulate
         smallest = PRESETS[self.model].multiple
         for stage in self.stages:
-            if stage.batch_size == 1 and stage.size <= smallest:
+            if stage.batch_size % pieces:
                 raise ValueError(
-                    f"batch norm needs more than one value for each channel: with batch_size 1, model {self.model!r} "
-                    f"needs a size above {smallest}, got {stage.size}"
+                    f"batch_size {stage.batch_size} cannot be split into {self.accumulate} pieces for each of "
+                    f"{processes} processes: make it a multiple of {pieces}"
                 )
-        return self
+            if stage.batch_size == pieces and stage.size <= smallest:
+                raise ValueError(
+                    f"batch norm needs more than one value for each channel: with one picture at a time, model "
+                    f"{self.model!r} needs a size above {smallest}, got {stage.size}"
+                )
 
     @property
     def steps(self) -> int:
         return sum(stage.steps for stage in self.stages)
 
 
-def read_config(path: Path, overrides: Sequence[str] = ()) -> TrainConfig:
-    """Read ``path`` (TOML), apply ``key=value`` overrides (``stages.0.lr=1e-4`` reaches inside), and check all of it.
+def presets() -> list[str]:
+    """Names of the configurations that come with pconv."""
+    return sorted(path.name.removesuffix(".toml") for path in _bundled().iterdir() if path.name.endswith(".toml"))
 
-    Relative paths in the file are relative to the working directory.
+
+def _bundled() -> Path:
+    return Path(str(resources.files("pconv"))) / "configs"
+
+
+def read_config(source: Path | str, overrides: Sequence[str] = ()) -> TrainConfig:
+    """Read ``source``, apply ``key=value`` overrides (``stages.0.lr=1e-4`` reaches inside), and check all of it.
+
+    Args:
+        source: a TOML file's path, or the name of a preset (:func:`presets`). Relative paths in it are relative to
+            the working directory.
 
     Raises:
-        InputError: not TOML, an unknown key (with the nearest known one), or a value out of range.
+        InputError: no such file or preset, not TOML, an unknown key (with the nearest known one), or a value out of
+            range.
     """
+    path = Path(source)
+    if not path.exists():
+        path = _bundled() / f"{source}.toml"
+        if not path.is_file():
+            raise InputError(f"there is no configuration {source}: neither a file nor one of {', '.join(presets())}")
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
@@ -111,6 +170,12 @@ def read_config(path: Path, overrides: Sequence[str] = ()) -> TrainConfig:
         raise InputError(f"{path}: " + "; ".join(_explain(error))) from error
 
 
+def write_config(config: TrainConfig, path: Path) -> None:
+    """Write the resolved configuration as TOML, defaults included, for :func:`read_config`."""
+    with replacing(path) as temporary:
+        temporary.write_text(tomli_w.dumps(config.model_dump(mode="json", exclude_none=True)), encoding="utf-8")
+
+
 def _apply(values: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     if not equals or not key or not text:
@@ -119,9 +184,9 @@ def _apply(values: dict[str, Any], override: str) -> None:
     at: Any = values
     try:
         for parent in parents:
-            at = at[int(parent)] if isinstance(at, list) else at[parent]
+            at = at[int(parent)] if isinstance(at, list) else at.setdefault(parent, {})
         at[int(last) if isinstance(at, list) else last] = text.strip("\"'") if key in _TEXTS else _parse(text)
-    except (KeyError, IndexError, ValueError, TypeError) as error:
+    except (LookupError, ValueError, TypeError, AttributeError) as error:
         raise InputError(f"{override!r}: the configuration has no {key!r} to override") from error
 
 
@@ -133,15 +198,15 @@ def _parse(text: str) -> Any:
         return text
 
 
-_TEXTS = {"photos", "init", "model", "device"}
+_TEXTS = {"photos", "validation", "masks", "init", "vgg", "model", "device"}
 """Settings that are text even where it looks like a number: a folder called 2024."""
 
 
 def _explain(error: ValidationError) -> Iterator[str]:
     for problem in error.errors():
         where = ".".join(map(str, problem["loc"]))
-        if problem["type"] == "extra_forbidden":
-            known = list((Stage if "stages" in problem["loc"] else TrainConfig).model_fields)
+        if problem["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+            known = _known_keys(problem["loc"])
             near = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1)
             yield f"unknown key {where!r}" + (f"; did you mean {near[0]!r}?" if near else f"; known are {known}")
         elif problem["type"] == "missing":
@@ -149,3 +214,9 @@ def _explain(error: ValidationError) -> Iterator[str]:
         else:
             message = problem["msg"].removeprefix("Value error, ")
             yield f"{where}: {message}" if where else message
+
+
+def _known_keys(place: tuple[str | int, ...]) -> list[str]:
+    if "loss" in place:
+        return [field.name for field in dataclasses.fields(LossWeights)]
+    return list((Stage if "stages" in place else TrainConfig).model_fields)

@@ -2,127 +2,183 @@
 
 from __future__ import annotations
 
+import hashlib
 import signal
-import struct
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from pconv.errors import TrainingError
 from pconv.holes.strokes import irregular_hole
 from pconv.training.config import Stage
+from pconv.training.crops import (
+    UNREADABLE,
+    Photo,
+    cut,
+    decode,
+    draw_square,
+    photo_suffixes,
+    reduction_for,
+    upright_size,
+)
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
+
+class Place(NamedTuple):
+    """Where one reader of shards is: it is reader number ``reader``, in its shard number ``turn``, at ``photo``."""
+
+    reader: int
+    turn: int = 0
+    photo: int = 0
+
+
+class Sample(NamedTuple):
+    """One picture to learn from.
+
+    picture: ``(3, size, size)`` uint8, the truth, hole content included. valid: ``(1, size, size)`` bool.
+    unreadable: files that were passed over on the way to it.
+    place: where a stream of shards is after it.
+    """
+
+    picture: Tensor
+    valid: Tensor
+    unreadable: tuple[str, ...] = ()
+    place: Place | None = None
+
+
+class Batch(NamedTuple):
+    """Samples, stacked: ``(B, 3, size, size)`` uint8, ``(B, 1, size, size)`` bool; what could not be read; the last
+    sample's place."""
+
+    pictures: Tensor
+    valid: Tensor
+    unreadable: tuple[str, ...]
+    place: Place | None
+
+
+def stack(samples: Sequence[Sample]) -> Batch:
+    """A loader's ``collate_fn``."""
+    pictures, valid, unreadable, places = zip(*samples, strict=True)
+    names = tuple(name for names in unreadable for name in names)
+    return Batch(torch.stack(pictures), torch.stack(valid), names, places[-1])
+
+
+class DrawHole(Protocol):
+    """Where holes come from: :func:`pconv.irregular_hole`, or a ``HoleFolder``'s ``draw``."""
+
+    def __call__(
+        self, height: int, width: int, ratio: tuple[float, float], *, generator: np.random.Generator
+    ) -> NDArray[np.bool_]:
+        """A hole map ``(height, width)``, True = hole, whose hole ratio lies in ``ratio``."""
 
 
 def find_photos(folder: Path) -> list[Path]:
-    """All photos below ``folder``, sorted by path.
+    """All photos below ``folder``, of any format that Pillow reads, sorted by path.
 
     Raises:
         TrainingError: no such folder, or no photo in it.
     """
     if not folder.is_dir():
         raise TrainingError(f"no folder of photos at {folder}; set photos=FOLDER")
-    photos = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    suffixes = photo_suffixes()
+    photos = sorted(path for path in folder.rglob("*") if path.suffix.lower() in suffixes and path.is_file())
     if not photos:
-        raise TrainingError(f"no photos ({', '.join(sorted(SUFFIXES))}) below {folder}")
+        raise TrainingError(f"no photos (.jpg, .png, .webp, .tif and what else Pillow reads) below {folder}")
     return photos
 
 
-_UNREADABLE = (OSError, ValueError, SyntaxError, struct.error, TypeError, KeyError, Image.DecompressionBombError)
-"""What Pillow raises on files that are not what they say, broken EXIF data included."""
+def fingerprint(photos: Sequence[Path | str]) -> str:
+    """Tells two lists of photos or shards apart, for a resumed run."""
+    return hashlib.sha256("\n".join(map(str, photos)).encode(errors="replace")).hexdigest()
 
 
-class HoledPhotos(Dataset[tuple[Tensor, Tensor]]):
-    """Endless crops with holes: item i is ``(picture, valid)``.
-
-    picture: ``(3, size, size)`` uint8, the truth, hole content included. valid: ``(1, size, size)`` bool.
+class HoledPhotos(Dataset[Sample]):
+    """Endless crops of a folder's photos with holes.
 
     Each epoch is a permutation of the photos of its own. Photos that cannot be read are replaced by the next one.
     """
 
-    def __init__(self, photos: list[Path], stage: Stage, seed: int, cache_bytes: int) -> None:
+    def __init__(
+        self, photos: list[Path], stage: Stage, seed: int, cache_bytes: int, draw_hole: DrawHole = irregular_hole
+    ) -> None:
         self.photos = photos
         self.stage = stage
         self.seed = seed
-        self._cache: dict[int, NDArray[np.uint8]] = {}
+        self.draw_hole = draw_hole
+        self._sizes: dict[int, tuple[int, int]] = {}
+        self._cache: dict[tuple[int, int], Photo] = {}
         self._room = cache_bytes
         self._order: tuple[int, NDArray[np.int64]] = (-1, np.empty(0, dtype=np.int64))
 
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+    def __getitem__(self, index: int) -> Sample:
         generator = np.random.default_rng([self.seed, 1, index])
-        photo = self._photo(index)
+        unreadable = []
         size = self.stage.size
-        crop = random_crop(photo, size, self.stage.smallest_zoom, generator)
-        hole = irregular_hole(size, size, self.stage.hole_ratio, generator=generator)
-        return torch.from_numpy(crop).permute(2, 0, 1).contiguous(), torch.from_numpy(~hole)[None]
+        for number in self._candidates(index):
+            try:
+                picture = self._crop(number, generator)
+            except UNREADABLE:
+                unreadable.append(str(self.photos[number]))
+                continue
+            hole = self.draw_hole(size, size, self.stage.hole_ratio, generator=generator)
+            return to_sample(picture, hole, unreadable)
+        raise TrainingError("none of the photos can be read as an image")
 
-    def _photo(self, index: int) -> NDArray[np.uint8]:
+    def _candidates(self, index: int) -> Iterator[int]:
+        """The photo of sample ``index``, and those that take its place if it cannot be read."""
         epoch, place = divmod(index, len(self.photos))
         if self._order[0] != epoch:
             self._order = epoch, np.random.default_rng([self.seed, 0, epoch]).permutation(len(self.photos))
         for step in range(len(self.photos)):
-            number = int(self._order[1][(place + step) % len(self.photos)])
-            if number in self._cache:
-                return self._cache[number]
-            try:
-                with Image.open(self.photos[number]) as image:
-                    pixels = _rgb(ImageOps.exif_transpose(image))
-            except _UNREADABLE:
-                continue
-            if pixels.nbytes <= self._room:
-                self._cache[number] = pixels
-                self._room -= pixels.nbytes
-            return pixels
-        raise TrainingError("none of the photos can be read as an image")
+            yield int(self._order[1][(place + step) % len(self.photos)])
+
+    def _crop(self, number: int, generator: np.random.Generator) -> NDArray[np.uint8]:
+        """A random square of a photo, from the cache if it was decoded at this scale before."""
+        if number not in self._sizes:
+            self._sizes[number] = upright_size(self.photos[number])
+        size = self._sizes[number]
+        square = draw_square(*size, self.stage.size, self.stage.smallest_zoom, generator)
+        by = reduction_for(square.side, self.stage.size)
+        photo = self._cache.get((number, by))
+        if photo is None:
+            photo = decode(self.photos[number], size, by)
+            if photo.pixels.nbytes <= self._room:
+                self._cache[number, by] = photo
+                self._room -= photo.pixels.nbytes
+        return cut(photo, square, self.stage.size)
 
 
-def _rgb(image: Image.Image) -> NDArray[np.uint8]:
-    """8-bit RGB pixels; 16-bit grey is scaled, where Pillow would clip it to white."""
-    if image.mode.startswith("I;16"):
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    return np.array(image.convert("RGB"))
+def to_sample(
+    picture: NDArray[np.uint8], hole: NDArray[np.bool_], unreadable: Sequence[str] = (), place: Place | None = None
+) -> Sample:
+    """Arrays as the tensors of a sample; here a hole becomes validity."""
+    pixels = torch.from_numpy(picture).permute(2, 0, 1).contiguous()
+    return Sample(pixels, torch.from_numpy(~hole)[None], tuple(unreadable), place)
 
 
-def random_crop(
-    photo: NDArray[np.uint8], size: int, smallest_zoom: float, generator: np.random.Generator
-) -> NDArray[np.uint8]:
-    """A square of the photo, ``(size, size, 3)``, flipped at random.
+class Share(NamedTuple):
+    """Which part of each step's batch this process computes, and in how many pieces."""
 
-    The square is cut at the photo's own scale or shrunk by down to ``smallest_zoom`` (drawn log-uniformly); a photo
-    that is too small is enlarged.
-    """
-    height, width = photo.shape[:2]
-    largest = min(height, width, round(size / smallest_zoom))
-    side = min(largest, round(size * np.exp(generator.uniform(0, np.log(max(largest / size, 1))))))
-    top, left = generator.integers(height - side + 1), generator.integers(width - side + 1)
-    crop = photo[top : top + side, left : left + side]
-    if side != size:
-        crop = np.asarray(Image.fromarray(crop).resize((size, size), Image.Resampling.BICUBIC, reducing_gap=2.0))
-    return np.array(crop[:, ::-1] if generator.random() < 0.5 else crop)
+    rank: int = 0
+    processes: int = 1
+    pieces: int = 1
 
+    def of(self, batch_size: int) -> int:
+        """Pictures in one piece."""
+        return batch_size // (self.processes * self.pieces)
 
-def loader(
-    photos: list[Path], stage: Stage, first: int, seed: int, workers: int, cache_gb: float
-) -> DataLoader[tuple[Tensor, Tensor]]:
-    """Batches of one stage from sample number ``first`` on, ``first`` being counted from the run's start."""
-    data = HoledPhotos(photos, stage, seed, int(cache_gb * 2**30 / max(workers, 1)))
-    samples = range(first, first + stage.steps * stage.batch_size)
-    return DataLoader(
-        data,
-        batch_size=stage.batch_size,
-        sampler=samples,
-        num_workers=workers,
-        drop_last=True,
-        prefetch_factor=4 if workers else None,
-        pin_memory=torch.cuda.is_available(),
-        worker_init_fn=leave_signals_to_the_loop,
-    )
+    def batches(self, first: int, steps: int, batch_size: int) -> Iterator[range]:
+        """Numbers of the samples of each piece, ``first`` being that of the first step's first sample."""
+        piece = self.of(batch_size)
+        for step in range(steps):
+            start = first + step * batch_size + self.rank * self.pieces * piece
+            for number in range(self.pieces):
+                yield range(start + number * piece, start + (number + 1) * piece)
 
 
 def leave_signals_to_the_loop(worker: int) -> None:

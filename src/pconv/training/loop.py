@@ -4,152 +4,217 @@ from __future__ import annotations
 
 import math
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
-import numpy as np
 import torch
+from lightning_fabric.wrappers import _FabricModule
 from torch import Tensor
-from torch.optim.swa_utils import AveragedModel
 from torch.utils.tensorboard import SummaryWriter
-from tqdm import tqdm
 
 from pconv.errors import TrainingError
-from pconv.nn.checkpoint import load_network, save_network
-from pconv.nn.devices import computes_bf16, resolve_device
-from pconv.nn.unet import PRESETS, PConvUNet
-from pconv.training.checkpoint import STATE_FILE, load_state, save_state
-from pconv.training.config import Stage, TrainConfig
-from pconv.training.data import HoledPhotos, find_photos, loader
-from pconv.training.losses import hole_loss, valid_loss
-from pconv.training.sheet import contact_sheet
+from pconv.nn.unet import PConvUNet
+from pconv.training.checkpoint import STATE_FILE, load_state
+from pconv.training.config import Stage, TrainConfig, write_config
+from pconv.training.data import Batch
+from pconv.training.features import load_vgg
+from pconv.training.losses import InpaintingLoss
+from pconv.training.machines import gathered, reduced, start_fabric
+from pconv.training.progress import Report
+from pconv.training.run import MODEL_FILE, Run
+from pconv.training.sheet import save_bad_batch
+from pconv.training.sources import open_source
+from pconv.training.validation import validation_set
 
-MODEL_FILE = "model.safetensors"
-SHEET_PHOTOS = 6
+CONFIG_FILE = "config.toml"
+BAD_IN_A_ROW = 10
+"""So many steps one after the other without a finite loss are no accident."""
 
 
 def train(config: TrainConfig, out: Path, resume: bool = False) -> tuple[Path, int]:
     """Run ``config`` into the folder ``out`` and return the trained model's path and the steps done.
 
-    ``out`` gets ``model.safetensors`` (the averaged weights, for use), ``state.pt`` (for ``resume``), contact sheets
-    and TensorBoard's scalars. Ctrl-C ends the run after the step at hand, with everything saved; a second one at
-    once. With ``resume`` the run goes on after its last saved step; stages may have been lengthened meanwhile.
+    ``out`` gets ``model.safetensors`` (the averaged weights, for use), ``best.safetensors`` (those of the best
+    validation), ``state.pt`` (for ``resume``), ``config.toml``, contact sheets and TensorBoard's scalars. Ctrl-C ends
+    the run after the step at hand, with everything saved; a second one at once. With ``resume`` the run goes on after
+    its last saved step; stages may have been lengthened meanwhile. Under ``torchrun`` every process calls this.
 
     Raises:
-        TrainingError: ``out`` holds a run already, there is nothing to resume, or the photos cannot be read.
+        TrainingError: ``out`` holds a run already, there is nothing to resume, data or VGG-16's weights cannot be
+            read, or the loss is not finite ten times in a row.
+        InputError: no such device, or masks that cannot be understood.
     """
+    fabric = start_fabric(config)
+    first = fabric.is_global_zero
     if (out / STATE_FILE).exists() and not resume:
         raise TrainingError(f"{out} holds a run already: go on with --resume, or choose another --out")
-    state = load_state(out) if resume else None
-    photos = [path for path in find_photos(config.photos) if out.resolve() not in path.resolve().parents]
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise TrainingError(f"cannot make the folder {out}: {error.strerror}") from error
-    device = resolve_device(config.device)
-    bf16 = computes_bf16(device) if config.precision == "auto" else config.precision == "bf16"
-    autocast = torch.autocast(device.type, torch.bfloat16, enabled=bf16)
-
-    torch.manual_seed(config.seed)
-    net = PConvUNet(PRESETS[config.model])
-    if config.init:
-        start_from, _ = load_network(config.init)
-        if start_from.config != net.config:
-            raise TrainingError(f"{config.init} is another network than model {config.model!r}: {start_from.config}")
-        net.load_state_dict(start_from.state_dict())
-    net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    averaged = AveragedModel(net, multi_avg_fn=ema_update(config.ema), use_buffers=True)
-    average: PConvUNet = averaged.module  # type: ignore[assignment]
-    optimizer = torch.optim.AdamW(net.parameters(), weight_decay=config.weight_decay, fused=True)
-    step = 0
+    state = fabric.broadcast(load_state(out) if resume and first else None)
+    source = open_source(config, out, fabric.global_rank, fabric.world_size)
+    vgg = load_vgg(config.vgg) if any(stage.loss.needs_features for stage in config.stages) else None
+    run = Run(config, out, fabric)
+    notes = list(source.notes)
     if state:
-        if state["config"]["model"] != config.model:
-            raise TrainingError(
-                f"{out / STATE_FILE} is the state of model {state['config']['model']!r}, and the configuration says "
-                f"{config.model!r}"
-            )
-        try:
-            net.load_state_dict(state["net"])
-            averaged.load_state_dict(state["averaged"])
-            optimizer.load_state_dict(state["optimizer"])
-        except (RuntimeError, ValueError) as error:
-            raise TrainingError(f"{out / STATE_FILE} is the state of a network of another shape") from error
-        torch.set_rng_state(state["rng"])
-        step = state["step"]
+        run.restore(state)
+        if state["photos"] != source.fingerprint:
+            notes.append("the photos are not those that the run began with; it goes on with these")
+    if first:
+        _make_folder(out)
+        write_config(config, out / CONFIG_FILE)
+    size = max(stage.size for stage in config.stages)
+    held_out = validation_set(source.validation, size, config.seed, source.draw_hole) if first else []
 
-    def save() -> None:
-        if not all(p.isfinite().all() for p in net.parameters()):
-            raise TrainingError(
-                f"the weights are no longer finite at step {step}: the training diverged; lower lr or set clip_norm, "
-                f"and --resume from what was saved before in {out}"
-            )
-        recipe = {"config": config.model_dump(mode="json"), "step": step, "photos": len(photos)}
-        save_network(average, out / MODEL_FILE, recipe)
-        save_state(
-            {
-                "net": net.state_dict(),
-                "averaged": averaged.state_dict(),
-                "optimizer": optimizer.state_dict(),
-                "rng": torch.get_rng_state(),
-                "step": step,
-                "config": config.model_dump(mode="json"),
-            },
-            out,
-        )
-
-    images = sum(min(max(step - start, 0), s.steps) * s.batch_size for start, s in stage_starts(config))
+    images = sum(min(max(run.step - start, 0), s.steps) * s.batch_size for start, s in stage_starts(config))
     total = sum(s.steps * s.batch_size for s in config.stages)
+    unreadable: set[str] = set()
+    stopped = False
     with (
-        SummaryWriter(str(out), purge_step=step + 1 if state else None) as writer,
-        tqdm(total=total, initial=images, unit="img", unit_scale=True, smoothing=0.05) as bar,
-        stop_after_step() as stopping,
+        open_writer(out if first else None, run.step + 1 if state else None) as writer,
+        Report(total, images, silent=not first) as report,
+        stop_after_step() as asked_to_stop,
     ):
-        for start, stage in stage_starts(config):
-            done = max(step - start, 0)
-            if done >= stage.steps or stopping:
+        for note in notes:
+            report.note(note)
+        for number, (start, stage) in enumerate(stage_starts(config)):
+            done = max(run.step - start, 0)
+            if done >= stage.steps or stopped:
                 continue
-            rest = stage.model_copy(update={"steps": stage.steps - done})
-            batches = loader(photos, rest, images, config.seed, config.workers, config.cache_gb)
-            sheet_batch = fixed_samples(photos, stage, config.seed)
-            set_train(net, stage.freeze_encoder_norm)
-            for truth, valid in batches:
-                truth, valid = to_network(truth, device), valid.to(device)
-                for group in optimizer.param_groups:
-                    group["lr"] = learning_rate(stage, step - start)
-                with autocast:
-                    output = net(truth, valid).float()
-                losses = {"valid": valid_loss(output, truth, valid), "hole": hole_loss(output, truth, valid)}
-                loss = config.valid_weight * losses["valid"] + config.hole_weight * losses["hole"]
-                optimizer.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
-                if config.clip_norm:
-                    torch.nn.utils.clip_grad_norm_(net.parameters(), config.clip_norm)
-                optimizer.step()
-                averaged.update_parameters(net)
-                step += 1
+            set_train(run.net, stage.freeze_encoder_norm)
+            net = fabric.setup_module(run.net)
+            loss = InpaintingLoss(stage.loss, vgg).to(fabric.device)
+            loader = source.loader(number, images, stage.steps - done, state["places"] if state and done else None)
+            batches = iter(loader)
+            means = Means()
+            bad_in_a_row = 0
+            for step in range(done, stage.steps):
+                run.set_lr(learning_rate(stage, step))
+                pieces = [next(batches) for _ in range(config.accumulate)]
+                scalars, good, stopped = train_step(run, net, loss, pieces, asked_to_stop)
+                run.step += 1
                 images += stage.batch_size
-                bar.update(stage.batch_size)
+                report.advance(stage.batch_size)
+                for name in (name for piece in pieces for name in piece.unreadable if name not in unreadable):
+                    unreadable.add(name)
+                    report.note(f"passed over {name}: it cannot be read as an image")
+                if good:
+                    means.add(scalars)
+                    bad_in_a_row = 0
+                else:
+                    run.skipped += 1
+                    bad_in_a_row += 1
+                    report.note(f"step {run.step} skipped, its loss is not finite ({run.skipped} skipped so far)")
+                    if bad_in_a_row == BAD_IN_A_ROW:
+                        raise TrainingError(
+                            f"the loss was not finite {BAD_IN_A_ROW} steps in a row, up to step {run.step}: lower lr "
+                            f"or set clip_norm, and --resume; the last batch is in "
+                            f"{save_bad_batch(pieces, out, fabric.global_rank)}"
+                        )
 
-                if step % config.log_every == 0:
-                    scalars = {name: value.item() for name, value in losses.items()}
-                    for name, value in scalars.items():
-                        writer.add_scalar(f"loss/{name}", value, step)
-                    writer.add_scalar("lr", optimizer.param_groups[0]["lr"], step)
-                    bar.set_postfix({name: f"{value:.4f}" for name, value in scalars.items()})
-                if step % config.sheet_every == 0:
-                    sheet = contact_sheet(average, *sheet_batch, device)
-                    sheet.save(out / f"step-{step:07d}.png")
-                    writer.add_image("sheet", np.asarray(sheet), step, dataformats="HWC")
-                if step % config.save_every == 0:
-                    save()
-                if stopping:
+                if run.step % config.log_every == 0:
+                    values = {name: reduced(fabric, mean).item() for name, mean in means.take().items()}
+                    values |= {"lr": learning_rate(stage, step), "images_per_s": report.rate()}
+                    if writer:
+                        log(writer, run, values, pieces)
+                    report.state(run.step, config.steps, values)
+                if writer and held_out and run.step % config.validate_every == 0:
+                    report.note(f"step {run.step}: {run.validate(held_out, writer)}")
+                due = run.step % config.save_every == 0 or stopped or step + 1 == stage.steps
+                if due and not bad_in_a_row:  # what was saved before may be the last good state
+                    places = gathered(fabric, loader.places)
+                    if first:
+                        run.save(source.fingerprint, places)
+                if stopped:
                     break
-        if step % config.save_every:
-            save()
-    return out / MODEL_FILE, step
+        everyones = {name for names in gathered(fabric, unreadable) for name in names}
+        if everyones:
+            report.note(f"{len(everyones)} files could not be read and were passed over")
+        if run.skipped:
+            report.note(f"{run.skipped} steps were skipped because their loss was not finite")
+    return out / MODEL_FILE, run.step
+
+
+def train_step(
+    run: Run, net: _FabricModule, loss_of: InpaintingLoss, pieces: list[Batch], asked_to_stop: Sequence[int]
+) -> tuple[dict[str, Tensor], bool, bool]:
+    """Forward, loss and backward for each piece of a batch, then one step of the optimiser and of the average.
+
+    Where the loss, or the gradient's norm, is not finite in any process, no process takes the step, and batch norm's
+    statistics go back to what they were.
+
+    Returns:
+        The loss's terms and such by name; whether the step was taken; whether any process was asked to stop.
+    """
+    fabric, device = run.fabric, run.fabric.device
+    statistics = [buffer.clone() for buffer in run.net.buffers()]
+    means = Means()
+    finite = torch.ones((), device=device)
+    run.optimizer.zero_grad()
+    for number, piece in enumerate(pieces, start=1):
+        truth, valid = to_network(piece.pictures, device), piece.valid.to(device, non_blocking=True)
+        with fabric.no_backward_sync(net, enabled=number < len(pieces)):
+            output = net(truth, valid)
+            with fabric.autocast():
+                loss, terms = loss_of(output, truth, valid)
+            fabric.backward(loss / len(pieces))
+        finite *= loss.detach().isfinite()
+        means.add({"loss": loss, **terms, "hole_ratio": 1 - valid.float().mean()})
+    scalars = means.take()
+    scaled = getattr(fabric.strategy.precision, "scaler", None) is not None
+    if not scaled:  # in fp16 they are scaled up until the optimiser's step, which passes over those that overflow
+        scalars["grad_norm"] = run.clip_gradients()
+        finite *= scalars["grad_norm"].isfinite()
+    flags = torch.stack([1 - finite, finite.new_tensor(float(len(asked_to_stop)))])
+    bad, stop = (bool(flag) for flag in reduced(fabric, flags, "sum").tolist())
+    if bad:
+        for buffer, value in zip(run.net.buffers(), statistics, strict=True):
+            buffer.copy_(value)
+    else:
+        if scaled:
+            run.clip_gradients()
+        run.optimizer.step()
+        run.averaged.update_parameters(run.net)
+    return scalars, not bad, stop
+
+
+class Means:
+    """Running means of named scalars that stay on their device until someone asks."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, Tensor] = {}
+        self._count = 0
+
+    def add(self, scalars: dict[str, Tensor]) -> None:
+        for name, value in scalars.items():
+            self._sums[name] = self._sums[name] + value.detach() if name in self._sums else value.detach()
+        self._count += 1
+
+    def take(self) -> dict[str, Tensor]:
+        """The means since this was called last."""
+        means = {name: value / self._count for name, value in self._sums.items()}
+        self._sums, self._count = {}, 0
+        return means
+
+
+def log(writer: SummaryWriter, run: Run, values: dict[str, float], pieces: list[Batch]) -> None:
+    """Scalars and the last batch's hole ratios, for TensorBoard."""
+    for name, value in values.items():
+        writer.add_scalar(name if name in NOT_LOSSES else f"loss/{name}", value, run.step)
+    ratios = torch.cat([1 - piece.valid.float().mean(dim=(1, 2, 3)) for piece in pieces])
+    writer.add_histogram("hole_ratios", ratios, run.step)
+
+
+NOT_LOSSES = {"lr", "images_per_s", "hole_ratio", "grad_norm"}
+
+
+@contextmanager
+def open_writer(out: Path | None, purge_from: int | None) -> Iterator[SummaryWriter | None]:
+    """TensorBoard's writer, on the first process only; ``purge_from`` forgets what a killed run logged in vain."""
+    if out is None:
+        yield None
+        return
+    with SummaryWriter(str(out), purge_step=purge_from) as writer:
+        yield writer
 
 
 def stage_starts(config: TrainConfig) -> Iterator[tuple[int, Stage]]:
@@ -170,27 +235,11 @@ def learning_rate(stage: Stage, step: int) -> float:
     return stage.lr * 0.5 * (1 + math.cos(math.pi * progress))
 
 
-def ema_update(decay: float) -> Any:
-    """Exponential moving average whose decay grows to ``decay``, so that early averages forget the random start."""
-
-    @torch.no_grad()
-    def update(averaged: Any, current: Any, count: Tensor | int) -> None:
-        weight = 1 - min(decay, (1 + int(count)) / (10 + int(count)))
-        floating = [(a, c) for a, c in zip(averaged, current, strict=True) if a.is_floating_point()]
-        if floating:
-            torch._foreach_lerp_([a for a, _ in floating], [c for _, c in floating], weight)
-        for a, c in zip(averaged, current, strict=True):
-            if not a.is_floating_point():
-                a.copy_(c)
-
-    return update
-
-
 def set_train(net: PConvUNet, freeze_encoder_norm: bool) -> None:
     """Training mode; with ``freeze_encoder_norm`` the encoder's batch norms keep statistics and affine parameters."""
     net.train()
     for module in net.encoder.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
+        if isinstance(module, torch.nn.BatchNorm2d | torch.nn.SyncBatchNorm):
             module.train(not freeze_encoder_norm)
             module.requires_grad_(not freeze_encoder_norm)
 
@@ -201,22 +250,17 @@ def to_network(pictures: Tensor, device: torch.device) -> Tensor:
     return pictures.contiguous(memory_format=torch.channels_last)
 
 
-def fixed_samples(photos: list[Path], stage: Stage, seed: int) -> tuple[Tensor, Tensor]:
-    """The samples that every contact sheet of a stage shows: the same crops with the same holes."""
-    data = HoledPhotos(photos, stage, seed + 1, cache_bytes=0)
-    pictures, valid = zip(*(data[i] for i in range(SHEET_PHOTOS)), strict=True)
-    return torch.stack(pictures), torch.stack(valid)
-
-
 @contextmanager
 def stop_after_step() -> Iterator[list[int]]:
-    """A list that is filled when Ctrl-C or a termination signal asks to stop; a second signal acts at once."""
+    """A list that is filled when Ctrl-C or a termination signal asks to stop; the same signal again acts at once.
+
+    ``torchrun`` passes a Ctrl-C, which all its processes had already, on as a termination signal: that is no second.
+    """
     asked: list[int] = []
 
     def ask(number: int, frame: FrameType | None) -> None:
         asked.append(number)
-        for each, handler in before.items():
-            signal.signal(each, handler)
+        signal.signal(number, before[signal.Signals(number)])
 
     before = {each: signal.signal(each, ask) for each in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -224,3 +268,10 @@ def stop_after_step() -> Iterator[list[int]]:
     finally:
         for each, handler in before.items():
             signal.signal(each, handler)
+
+
+def _make_folder(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TrainingError(f"cannot make the folder {out}: {error.strerror}") from error

@@ -1,14 +1,23 @@
-"""The paper's pixel losses as pure functions (Liu et al., section 3.3; SPEC section 3).
+"""The paper's losses as pure functions, and their weighted sum (Liu et al., section 3.3; SPEC section 3).
 
-All take ``(B, C, H, W)`` pictures with values in 0..1 and ``(B, 1, H, W)`` validity (bool), and are averaged over
-every element of the picture, not over the hole.
+Pictures are ``(B, C, H, W)`` with values in 0..1, validity is ``(B, 1, H, W)`` bool. Averages are over all elements of
+a tensor, never over the hole alone.
 """
 
 from __future__ import annotations
 
-from torch import Tensor
+import math
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from pconv.nn.layers import zero_holes
+from pconv.nn.unet import composite
+from pconv.training.features import VGG16Features
 
 
 def valid_loss(output: Tensor, truth: Tensor, valid: Tensor) -> Tensor:
@@ -19,3 +28,128 @@ def valid_loss(output: Tensor, truth: Tensor, valid: Tensor) -> Tensor:
 def hole_loss(output: Tensor, truth: Tensor, valid: Tensor) -> Tensor:
     """L_hole = |(1 - M) . (I_out - I_gt)|_1 / N_Igt."""
     return zero_holes((output - truth).abs(), ~valid).mean()
+
+
+def perceptual_loss(features: Sequence[Tensor], truth_features: Sequence[Tensor]) -> Tensor:
+    """One half of L_perc: sum over p of |Psi_p(I) - Psi_p(I_gt)|_1 / N_p, for I = I_out or I = I_comp."""
+    return torch.stack([F.l1_loss(a, b) for a, b in zip(features, truth_features, strict=True)]).sum()
+
+
+def gram(features: Tensor) -> Tensor:
+    """K_p Psi^T Psi, ``(B, C, C)`` in fp32 (fp64 for fp64): the channels' autocorrelation, K_p = 1 / (C H W).
+
+    The features, ``(B, C, H, W)``, are scaled before they are multiplied, so that no sum grows large.
+    """
+    with torch.autocast(features.device.type, enabled=False):
+        features = features.to(torch.promote_types(features.dtype, torch.float32))
+        # Positions first: the layout that channels-last features have already.
+        columns = features.permute(0, 2, 3, 1).flatten(1, 2) / math.sqrt(features[0].numel())
+        return columns.transpose(1, 2) @ columns
+
+
+def style_loss(grams: Sequence[Tensor], truth_grams: Sequence[Tensor]) -> Tensor:
+    """L_style: sum over p of |K_p (Psi^T Psi - Psi_gt^T Psi_gt)|_1 / (C_p C_p), averaged over the batch.
+
+    Args:
+        grams, truth_grams: what :func:`gram` makes of each layer's features.
+    """
+    return torch.stack([F.l1_loss(a, b) for a, b in zip(grams, truth_grams, strict=True)]).sum()
+
+
+def total_variation_loss(picture: Tensor, valid: Tensor) -> Tensor:
+    """L_tv: sum of |I_comp - neighbour| over horizontal and vertical neighbours within P, over N_Icomp.
+
+    P is the hole dilated by one pixel (3 x 3); a pair counts where both of its pixels lie in P.
+
+    Args:
+        picture: I_comp.
+    """
+    region = F.max_pool2d((~valid).to(picture.dtype), 3, stride=1, padding=1) > 0
+    inside = zero_holes(picture, region)
+    across = zero_holes((inside[..., 1:] - inside[..., :-1]).abs(), region[..., 1:] & region[..., :-1])
+    down = zero_holes((inside[..., 1:, :] - inside[..., :-1, :]).abs(), region[..., 1:, :] & region[..., :-1, :])
+    return (across.sum() + down.sum()) / picture.numel()
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """How much each term counts; the defaults are the paper's.
+
+    Raises:
+        ValueError: a weight is negative or not finite, or all are 0.
+    """
+
+    valid: float = 1.0
+    hole: float = 6.0
+    perceptual: float = 0.05
+    style: float = 120.0
+    """Of both L_style_out and L_style_comp."""
+    tv: float = 0.1
+
+    __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
+
+    def __post_init__(self) -> None:
+        weights = astuple(self)
+        if not all(math.isfinite(weight) and weight >= 0 for weight in weights) or not any(weights):
+            raise ValueError(f"the loss needs weights that are 0 or more, and one above 0; got {self}")
+
+    @property
+    def needs_features(self) -> bool:
+        """Whether VGG-16 has to be there."""
+        return self.perceptual > 0 or self.style > 0
+
+
+class InpaintingLoss(nn.Module):
+    """The paper's total loss; terms of weight 0 are not computed.
+
+    Args:
+        weights: of the terms.
+        features: VGG-16 with trained weights (:func:`load_vgg`); may be None where no term needs it.
+    """
+
+    def __init__(self, weights: LossWeights, features: VGG16Features | None = None) -> None:
+        super().__init__()
+        if weights.needs_features and features is None:
+            raise ValueError("the perceptual and style terms need VGG-16's features: pass load_vgg(...)")
+        self.weights = weights
+        self.features = features if weights.needs_features else None
+
+    def forward(self, output: Tensor, truth: Tensor, valid: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """The weighted total, and each term, unweighted, by name.
+
+        Args:
+            output: I_out, the network's prediction for every pixel.
+            truth: I_gt.
+            valid: M, ``(B, 1, H, W)`` bool.
+
+        Returns:
+            The total with its gradient, and a subset of valid, hole, perceptual, style_out, style_comp and tv.
+        """
+        weights = self.weights
+        terms: dict[str, Tensor] = {}
+        if weights.valid:
+            terms["valid"] = valid_loss(output, truth, valid)
+        if weights.hole:
+            terms["hole"] = hole_loss(output, truth, valid)
+        filled = composite(truth, output, valid)
+        if weights.tv:
+            terms["tv"] = total_variation_loss(filled, valid)
+        if self.features:
+            terms |= self._feature_terms(self.features, output, filled, truth)
+        of = {**vars(weights), "style_out": weights.style, "style_comp": weights.style}
+        total = torch.stack([of[name] * term for name, term in terms.items()]).sum()
+        return total, {name: term.detach() for name, term in terms.items()}
+
+    def _feature_terms(self, vgg: VGG16Features, output: Tensor, filled: Tensor, truth: Tensor) -> dict[str, Tensor]:
+        with torch.no_grad():
+            truth_features = vgg(truth)
+        both = [torch.tensor_split(features, 2) for features in vgg(torch.cat([output, filled]))]
+        out, comp = [pair[0] for pair in both], [pair[1] for pair in both]
+        terms = {}
+        if self.weights.perceptual:
+            terms["perceptual"] = perceptual_loss(out, truth_features) + perceptual_loss(comp, truth_features)
+        if self.weights.style:
+            truth_grams = [gram(features) for features in truth_features]
+            terms["style_out"] = style_loss([gram(features) for features in out], truth_grams)
+            terms["style_comp"] = style_loss([gram(features) for features in comp], truth_grams)
+        return terms

@@ -1,0 +1,160 @@
+"""A training run: what changes while it goes on, and how that is kept, logged and looked at."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.wrappers import _FabricOptimizer
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel
+from torch.utils.tensorboard import SummaryWriter
+
+from pconv.errors import TrainingError
+from pconv.holes.ratios import RATIO_BINS
+from pconv.nn.checkpoint import find_model, load_network, save_network
+from pconv.nn.unet import PRESETS, PConvUNet
+from pconv.training.checkpoint import STATE_FILE, save_state
+from pconv.training.config import TrainConfig
+from pconv.training.data import Batch
+from pconv.training.machines import synchronized
+from pconv.training.sheet import contact_sheet
+from pconv.training.validation import psnr_by_bin
+
+MODEL_FILE = "model.safetensors"
+BEST_FILE = "best.safetensors"
+
+
+class Run:
+    """The network that is trained, its average, its optimiser and the counters.
+
+    Raises:
+        TrainingError: ``config.init`` is another network.
+    """
+
+    def __init__(self, config: TrainConfig, out: Path, fabric: Fabric) -> None:
+        torch.manual_seed(config.seed)
+        net = PConvUNet(PRESETS[config.model])
+        if config.init:
+            start_from, _ = load_network(find_model(config.init))
+            if start_from.config != net.config:
+                raise TrainingError(
+                    f"{config.init} is another network than model {config.model!r}: {start_from.config}"
+                )
+            net.load_state_dict(start_from.state_dict())
+        self.config, self.out, self.fabric = config, out, fabric
+        self.net = synchronized(net, fabric.device) if config.sync_batch_norm else net
+        self.net.to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.averaged = AveragedModel(self.net, multi_avg_fn=ema_update(config.ema), use_buffers=True)
+        self._optimizer = torch.optim.AdamW(self.net.parameters(), weight_decay=config.weight_decay, fused=True)
+        self.optimizer = cast(_FabricOptimizer, fabric.setup_optimizers(self._optimizer))
+        self.step = 0
+        self.skipped = 0
+        self.best = -math.inf
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Become what :meth:`save` saved.
+
+        Raises:
+            TrainingError: it is the state of another network.
+        """
+        if state["config"]["model"] != self.config.model:
+            raise TrainingError(
+                f"{self.out / STATE_FILE} is the state of model {state['config']['model']!r}, and the configuration "
+                f"says {self.config.model!r}"
+            )
+        try:
+            self.net.load_state_dict(state["net"])
+            self.averaged.load_state_dict(state["averaged"])
+            self._optimizer.load_state_dict(state["optimizer"])
+            self.fabric.strategy.precision.load_state_dict(state["precision"])
+        except (RuntimeError, ValueError, KeyError) as error:
+            raise TrainingError(f"{self.out / STATE_FILE} is the state of a network of another shape") from error
+        self.step, self.skipped, self.best = state["step"], state["skipped"], state["best"]
+
+    def save(self, photos: str, places: list[Any]) -> None:
+        """Write ``model.safetensors`` and ``state.pt``, each as a whole.
+
+        Args:
+            photos: fingerprint of what the run learns from.
+            places: where each process's loader is.
+
+        Raises:
+            TrainingError: the weights are not finite; what was saved before stays.
+        """
+        if not all(p.isfinite().all() for p in self.net.parameters()):
+            raise TrainingError(
+                f"the weights are no longer finite at step {self.step}: the training diverged; lower lr or set "
+                f"clip_norm, and --resume from what was saved before in {self.out}"
+            )
+        self._save_average(MODEL_FILE)
+        state = {
+            "net": self.net.state_dict(),
+            "averaged": self.averaged.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "precision": self.fabric.strategy.precision.state_dict(),
+            "step": self.step,
+            "skipped": self.skipped,
+            "best": self.best,
+            "photos": photos,
+            "places": places,
+            "config": self.config.model_dump(mode="json"),
+        }
+        save_state(state, self.out)
+
+    def _save_average(self, name: str) -> None:
+        average: PConvUNet = self.averaged.module  # type: ignore[assignment]
+        save_network(average, self.out / name, {"config": self.config.model_dump(mode="json"), "step": self.step})
+
+    def set_lr(self, lr: float) -> None:
+        for group in self._optimizer.param_groups:
+            group["lr"] = lr
+
+    def clip_gradients(self) -> Tensor:
+        """Limit the gradient's norm, where the configuration says so, and return what it was."""
+        norm = self.fabric.clip_gradients(
+            self.net, self._optimizer, max_norm=self.config.clip_norm or math.inf, error_if_nonfinite=False
+        )
+        assert norm is not None
+        return norm
+
+    def validate(self, batches: list[Batch], writer: SummaryWriter) -> str:
+        """Log PSNR for each bin of hole ratios and a contact sheet, keep the best average, and say how it went."""
+        average: PConvUNet = self.averaged.module  # type: ignore[assignment]
+        levels = psnr_by_bin(average, batches, self.fabric.device)
+        for (low, high), level in zip(RATIO_BINS, levels, strict=True):
+            writer.add_scalar(f"psnr/{low:g}-{high:g}", level, self.step)
+        mean = sum(levels) / len(levels)
+        writer.add_scalar("psnr/mean", mean, self.step)
+        sheet = contact_sheet(
+            average,
+            torch.stack([batch.pictures[0] for batch in batches]),
+            torch.stack([batch.valid[0] for batch in batches]),
+            self.fabric.device,
+        )
+        sheet.save(self.out / f"step-{self.step:07d}.png")
+        writer.add_image("sheet", np.asarray(sheet), self.step, dataformats="HWC")
+        if mean > self.best:
+            self.best = mean
+            self._save_average(BEST_FILE)
+        return "validation PSNR  " + "  ".join(f"{level:.2f}" for level in levels) + f"  mean {mean:.2f} dB"
+
+
+def ema_update(decay: float) -> Any:
+    """Exponential moving average whose decay grows to ``decay``, so that early averages forget the random start."""
+
+    @torch.no_grad()
+    def update(averaged: Any, current: Any, count: Tensor | int) -> None:
+        weight = 1 - min(decay, (1 + int(count)) / (10 + int(count)))
+        floating = [(a, c) for a, c in zip(averaged, current, strict=True) if a.is_floating_point()]
+        if floating:
+            torch._foreach_lerp_([a for a, _ in floating], [c for _, c in floating], weight)
+        for a, c in zip(averaged, current, strict=True):
+            if not a.is_floating_point():
+                a.copy_(c)
+
+    return update

@@ -1,0 +1,184 @@
+"""WebDataset shards: making them, and a stream of samples from them that resumes where it was."""
+
+from __future__ import annotations
+
+import io
+import re
+import tarfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from torch.utils.data import IterableDataset, get_worker_info
+from webdataset.shardlists import expand_urls
+from webdataset.tariterators import tarfile_samples
+
+from pconv.errors import TrainingError
+from pconv.files import replacing
+from pconv.holes.strokes import irregular_hole
+from pconv.training.config import Stage
+from pconv.training.crops import UNREADABLE, cut, decode, draw_square, photo_suffixes, reduction_for, upright_size
+from pconv.training.data import DrawHole, Place, Sample, to_sample
+
+TRIES = 3
+"""For a shard that cannot be read, a second apart and then two: networks have hiccups."""
+
+
+def find_shards(names: Sequence[str]) -> list[str]:
+    """Paths, URLs and pipes (``pipe:aws s3 cp s3://... -``) of every shard, with braces and folders expanded.
+
+    Raises:
+        TrainingError: a path that is not there, or a folder without .tar files.
+    """
+    shards: list[str] = []
+    for name in names:
+        if Path(name).is_dir():
+            found = sorted(map(str, Path(name).glob("*.tar")))
+            if not found:
+                raise TrainingError(
+                    f"no shards (.tar) in the folder {name}; make them with: pconv shards PHOTOS -o DIR"
+                )
+            shards += found
+        else:
+            shards += expand_urls(name)
+    for shard in shards:
+        if not re.match(r"\w+:", shard) and not Path(shard).is_file():
+            raise TrainingError(f"no shard at {shard}")
+    return shards
+
+
+class ShardedPhotos(IterableDataset[Sample]):
+    """An endless stream of crops with holes; each worker of each rank is a reader of its own, of other shards.
+
+    The shards of every epoch are permuted, and so are the photos within each shard, which is held in memory while it
+    is read. All readers together read number 0, 1, 2, ... of that endless sequence of shards: reader k of n the
+    numbers k, k + n, k + 2n, and so on. Each sample says where its reader is after it, so that a resumed run reads
+    no more than the shards it was in.
+
+    Args:
+        places: where each worker's reader goes on.
+        readers: how many there are in all.
+    """
+
+    def __init__(
+        self,
+        shards: Sequence[str],
+        stage: Stage,
+        seed: tuple[int, ...],
+        places: Sequence[Place] = (Place(0),),
+        readers: int = 1,
+        draw_hole: DrawHole = irregular_hole,
+    ) -> None:
+        self.shards = list(shards)
+        self.stage = stage
+        self.seed = seed
+        self.places = list(places)
+        self.readers = readers
+        self.draw_hole = draw_hole
+
+    def __iter__(self) -> Iterator[Sample]:
+        worker = get_worker_info()
+        reader, turn, start = self.places[worker.id if worker else 0]
+        size = self.stage.size
+        unreadable: list[str] = []
+        barren = 0
+        while True:
+            number = turn * self.readers + reader
+            epoch, place = divmod(number, len(self.shards))
+            shard = self.shards[np.random.default_rng([*self.seed, 0, epoch]).permutation(len(self.shards))[place]]
+            photos = _read_shard(shard, unreadable)
+            order = np.random.default_rng([*self.seed, 2, number]).permutation(len(photos))
+            barren += 1
+            for photo in range(start, len(photos)):
+                name, content = photos[order[photo]]
+                generator = np.random.default_rng([*self.seed, 3, number, photo])
+                try:
+                    picture = self._crop(content, generator)
+                except UNREADABLE:
+                    unreadable.append(name)
+                    continue
+                hole = self.draw_hole(size, size, self.stage.hole_ratio, generator=generator)
+                yield to_sample(picture, hole, unreadable, Place(reader, turn, photo + 1))
+                unreadable = []
+                barren = 0
+            if barren > len(self.shards):
+                raise TrainingError(f"none of the {len(self.shards)} shards has a photo that can be read")
+            turn, start = turn + 1, 0
+
+    def _crop(self, content: bytes, generator: np.random.Generator) -> Any:
+        size = upright_size(io.BytesIO(content))
+        square = draw_square(*size, self.stage.size, self.stage.smallest_zoom, generator)
+        photo = decode(io.BytesIO(content), size, reduction_for(square.side, self.stage.size))
+        return cut(photo, square, self.stage.size)
+
+
+def _read_shard(shard: str, unreadable: list[str]) -> list[tuple[str, bytes]]:
+    """Names and encoded photos of a shard; one that cannot be read to its end gives what came before."""
+    for attempt in range(TRIES):
+        photos = []
+        try:
+            for sample in tarfile_samples([{"url": shard}]):
+                photos += [(f"{shard}:{sample['__key__']}", sample[kind]) for kind in sample if _is_photo(kind)]
+            return photos
+        except (OSError, tarfile.TarError, EOFError, ValueError):
+            if attempt + 1 < TRIES:
+                time.sleep(2**attempt)
+    unreadable.append(shard)
+    return photos
+
+
+def _is_photo(kind: str) -> bool:
+    return f".{kind.rpartition('.')[2].lower()}" in photo_suffixes()
+
+
+def write_shards(
+    photos: Sequence[Path], out: Path, shard_mb: float, short_side: int | None, seed: int
+) -> Iterator[tuple[Path, str | None]]:
+    """Write ``photos``, in a random order, to ``shard-00000.tar`` and so on; yield each with why it was left out.
+
+    Files are stored as they are, or, where ``short_side`` (px) is given and the photo is larger, shrunk to it as
+    JPEG of quality 95. A shard appears whole, under its name, or not at all.
+    """
+    shard: list[tuple[str, bytes]] = []
+    room, number = shard_mb * 1e6, 0
+    for index in np.random.default_rng(seed).permutation(len(photos)):
+        path = photos[index]
+        try:
+            suffix, content = _for_shard(path, short_side)
+        except UNREADABLE as error:
+            yield path, str(error) or type(error).__name__
+            continue
+        # WebDataset takes everything after a name's first dot for its kind.
+        shard.append((f"{index:08d}-{re.sub('[^A-Za-z0-9_-]', '_', path.stem)}{suffix}", content))
+        room -= len(content)
+        if room <= 0:
+            _write_shard(out / f"shard-{number:05d}.tar", shard)
+            shard, room, number = [], shard_mb * 1e6, number + 1
+        yield path, None
+    if shard:
+        _write_shard(out / f"shard-{number:05d}.tar", shard)
+
+
+def _write_shard(path: Path, members: Sequence[tuple[str, bytes]]) -> None:
+    with replacing(path) as temporary, tarfile.open(temporary, "w") as tar:
+        for name, content in members:
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+
+
+def _for_shard(path: Path, short_side: int | None) -> tuple[str, bytes]:
+    """A photo's suffix and file content, read to its end to be sure that it is whole."""
+    size = upright_size(path)
+    if short_side is None or min(size) <= short_side:
+        decode(path, size, 8)
+        return path.suffix.lower(), path.read_bytes()
+    photo = decode(path, size, reduction_for(min(size), short_side))
+    height, width = (round(side * short_side / min(size)) for side in size)
+    small = Image.fromarray(photo.pixels).resize((width, height), Image.Resampling.LANCZOS, reducing_gap=3.0)
+    content = io.BytesIO()
+    small.save(content, "JPEG", quality=95)
+    return ".jpg", content.getvalue()

@@ -1,0 +1,75 @@
+"""How good the network is while it trains: PSNR for each bin of hole ratios, on pictures that stay the same."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pconv.errors import TrainingError
+from pconv.holes.ratios import RATIO_BINS
+from pconv.nn.unet import PConvUNet, composite
+from pconv.training.crops import UNREADABLE, central_square, cut, decode, reduction_for, upright_size
+from pconv.training.data import Batch, DrawHole, Sample, stack, to_sample
+
+HOLD_OUT_EVERY = 50
+PER_BIN = 8
+
+
+def hold_out(photos: list[Path]) -> tuple[list[Path], list[Path]]:
+    """Photos to train on, and every 50th, for validation; of fewer than 50, all serve for both."""
+    if len(photos) < HOLD_OUT_EVERY:
+        return photos, photos
+    return [p for i, p in enumerate(photos) if i % HOLD_OUT_EVERY], photos[::HOLD_OUT_EVERY]
+
+
+def validation_set(photos: Sequence[Path], size: int, seed: int, draw_hole: DrawHole) -> list[Batch]:
+    """A batch of ``PER_BIN`` central squares for each bin, with holes of that bin; more photos than bins where it can.
+
+    Raises:
+        TrainingError: no photo can be read.
+    """
+    squares: list[np.ndarray] = []
+    unreadable: list[str] = []
+    wanted = PER_BIN * len(RATIO_BINS)
+    step = max(len(photos) // wanted, 1)
+    for path in [*photos[::step], *photos[1::step]]:
+        try:
+            height, width = upright_size(path)
+            square = central_square(height, width)
+            squares.append(cut(decode(path, (height, width), reduction_for(square.side, size)), square, size))
+        except UNREADABLE:
+            unreadable.append(str(path))
+        if len(squares) == wanted:
+            break
+    if not squares:
+        raise TrainingError(f"none of the {len(photos)} photos for validation can be read as an image")
+
+    def sample(bin_number: int, number: int) -> Sample:
+        generator = np.random.default_rng([seed, 4, bin_number, number])
+        picture = squares[(bin_number + number * len(RATIO_BINS)) % len(squares)]
+        return to_sample(picture, draw_hole(size, size, RATIO_BINS[bin_number], generator=generator))
+
+    return [stack([sample(b, n) for n in range(PER_BIN)]) for b in range(len(RATIO_BINS))]
+
+
+@torch.no_grad()
+def psnr_by_bin(network: PConvUNet, batches: Sequence[Batch], device: torch.device) -> list[float]:
+    """Mean PSNR in dB of the composites of each batch, in fp32, evaluation mode."""
+    was_training = network.training
+    network.eval()
+    means = []
+    for pictures, valid, *_ in batches:
+        truth, known = pictures.to(device).float() / 255, valid.to(device)
+        filled = composite(truth, network(truth, known).clamp(0, 1), known)
+        means.append(psnr(filled, truth).mean().item())
+    network.train(was_training)
+    return means
+
+
+def psnr(pictures: Tensor, truth: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio in dB of each of ``(B, C, H, W)`` pictures with values in 0..1."""
+    return -10 * torch.log10((pictures - truth).square().mean(dim=(1, 2, 3)).clamp(min=1e-10))
