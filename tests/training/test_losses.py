@@ -1,6 +1,35 @@
-import torch
+"""Every term of SPEC section 3 against loops over plain numpy arrays, and what must hold whatever the numbers are."""
 
-from pconv.training.losses import hole_loss, valid_loss
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from pconv.training.features import VGG16Features
+from pconv.training.losses import (
+    InpaintingLoss,
+    LossWeights,
+    gram,
+    hole_loss,
+    perceptual_loss,
+    style_loss,
+    total_variation_loss,
+    valid_loss,
+)
+
+
+@pytest.fixture
+def vgg():
+    return VGG16Features(2).double()
+
+
+def example(batch=2, size=12, dtype=torch.float64):
+    output, truth = torch.rand(2, batch, 3, size, size, dtype=dtype)
+    valid = torch.rand(batch, 1, size, size) < 0.6
+    return output, truth, valid
 
 
 def test_l_valid_and_l_hole_by_hand():
@@ -14,7 +43,222 @@ def test_l_valid_and_l_hole_by_hand():
     assert valid_loss(output, truth, valid) + hole_loss(output, truth, valid) == whole
 
 
-def test_perfect_output_costs_nothing():
-    truth, valid = torch.rand(2, 3, 8, 8), torch.rand(2, 1, 8, 8) < 0.5
-    assert valid_loss(truth, truth, valid) == 0
-    assert hole_loss(truth, truth, valid) == 0
+def test_l_perc_by_hand():
+    features = [torch.tensor([[[[1.0, 2.0]], [[3.0, 5.0]]]]), torch.tensor([[[[7.0]]]])]
+    truth = [torch.tensor([[[[1.0, 4.0]], [[0.0, 5.0]]]]), torch.tensor([[[[3.0]]]])]
+    assert perceptual_loss(features, truth).item() == (2 + 3) / 4 + 4 / 1  # N_p: 4 elements, 1 element
+
+
+def numpy_gram(features):
+    """K_p Psi^T Psi of one picture's ``(C, H, W)`` features, K_p = 1 / (C H W)."""
+    channels, height, width = features.shape
+    result = np.zeros((channels, channels))
+    for a, b in itertools.product(range(channels), repeat=2):
+        for y, x in itertools.product(range(height), range(width)):
+            result[a, b] += features[a, y, x] * features[b, y, x]
+    return result / (channels * height * width)
+
+
+def test_gram_by_hand():
+    features = torch.tensor([[[[1.0, 2.0, 0.0]], [[3.0, -1.0, 4.0]]]])  # C = 2, H W = 3
+    k = 1 / (2 * 3)
+    expected = [[k * (1 + 4), k * (3 - 2)], [k * (3 - 2), k * (9 + 1 + 16)]]
+    torch.testing.assert_close(gram(features), torch.tensor([expected]))
+    random = torch.randn(2, 3, 4, 5, dtype=torch.float64)
+    expected = np.stack([numpy_gram(picture) for picture in random.numpy()])
+    np.testing.assert_allclose(gram(random).numpy(), expected)
+    channels_last = random.contiguous(memory_format=torch.channels_last)
+    np.testing.assert_allclose(gram(channels_last).numpy(), expected)
+
+
+def test_l_style_by_hand():
+    """The factor 1 / (C C) comes on top of K_p; two layers of different widths are added."""
+    features = [torch.randn(2, 3, 4, 5, dtype=torch.float64), torch.randn(2, 2, 2, 2, dtype=torch.float64)]
+    truth = [torch.randn_like(layer) for layer in features]
+    expected = 0.0
+    for layer, truth_layer in zip(features, truth, strict=True):
+        channels = layer.shape[1]
+        for picture, truth_picture in zip(layer.numpy(), truth_layer.numpy(), strict=True):
+            difference = np.abs(numpy_gram(picture) - numpy_gram(truth_picture)).sum()
+            expected += difference / (channels * channels) / 2  # averaged over the batch of 2
+    assert style_loss([gram(f) for f in features], [gram(f) for f in truth]).item() == pytest.approx(expected)
+
+
+def test_gram_does_not_know_where_pixels_are():
+    features = torch.randn(2, 8, 6, 7)
+    shuffled = features.flatten(2)[..., torch.randperm(42)].view_as(features)
+    torch.testing.assert_close(gram(shuffled), gram(features))
+
+
+def test_gram_of_large_half_precision_features_is_fp32_and_finite():
+    features = torch.full((1, 4, 128, 128), 200.0, dtype=torch.float16)
+    with torch.autocast("cpu", torch.bfloat16):
+        result = gram(features)
+    assert result.dtype == torch.float32
+    torch.testing.assert_close(result, torch.full((1, 4, 4), 200.0**2 / 4))
+
+
+def numpy_tv(picture, valid):
+    """L_tv of ``(B, C, H, W)`` by its definition, pair by pair."""
+    batch, channels, height, width = picture.shape
+    total = 0.0
+    for b in range(batch):
+        region = set()
+        for y, x in itertools.product(range(height), range(width)):
+            near = itertools.product(range(max(y - 1, 0), y + 2), range(max(x - 1, 0), x + 2))
+            if any(not valid[b, 0, i, j] for i, j in near if i < height and j < width):
+                region.add((y, x))
+        for (y, x), c in itertools.product(region, range(channels)):
+            for neighbour in ((y, x + 1), (y + 1, x)):
+                if neighbour in region:
+                    total += abs(picture[b, c, y, x] - picture[b, c, *neighbour])
+    return total / picture.size
+
+
+def test_l_tv_by_hand():
+    """One hole pixel in the middle of 5 x 5: P is 3 x 3 with 12 pairs inside, of which the middle is in 4."""
+    valid = torch.ones(1, 1, 5, 5, dtype=torch.bool)
+    valid[..., 2, 2] = False
+    picture = torch.zeros(1, 1, 5, 5)
+    picture[..., 2, 2] = 1.0
+    assert total_variation_loss(picture, valid).item() == pytest.approx(4 / 25)
+    picture[..., 2, 2], picture[..., 1, 1] = 0.0, 1.0  # a corner of P: two of its four neighbours lie in P
+    assert total_variation_loss(picture, valid).item() == pytest.approx(2 / 25)
+    picture[..., 1, 1], picture[..., 0, 2] = 0.0, 1.0  # outside P
+    assert total_variation_loss(picture, valid).item() == 0.0
+
+
+@pytest.mark.parametrize("share", [0.03, 0.5, 1.0])
+def test_l_tv_against_loops(share):
+    picture = torch.rand(2, 3, 9, 11, dtype=torch.float64)
+    valid = torch.rand(2, 1, 9, 11) > share
+    expected = numpy_tv(picture.numpy(), valid.numpy())
+    assert total_variation_loss(picture, valid).item() == pytest.approx(expected)
+
+
+def test_l_tv_does_not_see_what_lies_outside_its_region():
+    picture, _, valid = example(size=24)
+    valid = torch.ones_like(valid)
+    valid[..., 10:14, 8:12] = False
+    outside = torch.ones_like(valid)
+    outside[..., 9:15, 7:13] = False
+    expected = total_variation_loss(picture, valid)
+    assert expected > 0
+    for content in (7.0, math.nan, math.inf):
+        filled = torch.where(outside, content, picture).requires_grad_()
+        assert total_variation_loss(filled, valid) == expected
+        (gradient,) = torch.autograd.grad(total_variation_loss(filled, valid), filled)
+        assert gradient.isfinite().all()
+        assert not gradient[outside.expand_as(gradient)].any()
+
+
+def test_a_perfect_output_costs_nothing_but_total_variation(vgg):
+    _, truth, valid = example()
+    total, terms = InpaintingLoss(LossWeights(), vgg)(truth, truth, valid)
+    assert {name for name, term in terms.items() if term} == {"tv"}
+    assert total.item() == pytest.approx(0.1 * terms["tv"].item())
+
+
+def test_the_total_is_the_papers_sum(vgg):
+    """Against the formula written down once more, features and all, with every term in it."""
+    output, truth, valid = example()
+    total, terms = InpaintingLoss(LossWeights(), vgg)(output, truth, valid)
+    comp = valid * truth + ~valid * output
+    out_f, comp_f, truth_f = vgg(output), vgg(comp), vgg(truth)
+
+    def style(features):
+        return sum(
+            np.abs(numpy_gram(a) - numpy_gram(b)).mean() / 2
+            for layer, truth_layer in zip(features, truth_f, strict=True)
+            for a, b in zip(layer.numpy(), truth_layer.numpy(), strict=True)
+        )
+
+    expected = {
+        "valid": (valid * (output - truth)).abs().sum().item() / truth.numel(),
+        "hole": (~valid * (output - truth)).abs().sum().item() / truth.numel(),
+        "perceptual": sum(
+            (a - b).abs().mean().item() for f in (out_f, comp_f) for a, b in zip(f, truth_f, strict=True)
+        ),
+        "style_out": style(out_f),
+        "style_comp": style(comp_f),
+        "tv": numpy_tv(comp.numpy(), valid.numpy()),
+    }
+    assert {name: term.item() for name, term in terms.items()} == pytest.approx(expected)
+    weights = {"valid": 1, "hole": 6, "perceptual": 0.05, "style_out": 120, "style_comp": 120, "tv": 0.1}
+    assert total.item() == pytest.approx(sum(weights[name] * value for name, value in expected.items()))
+
+
+def test_a_batch_costs_the_mean_of_its_pictures(vgg):
+    output, truth, valid = example(batch=3)
+    loss = InpaintingLoss(LossWeights(), vgg)
+    each = [loss(output[i : i + 1], truth[i : i + 1], valid[i : i + 1])[0] for i in range(3)]
+    torch.testing.assert_close(loss(output, truth, valid)[0], torch.stack(each).mean())
+
+
+def test_the_gradient_is_that_of_the_loss(vgg):
+    """Through composite, features and Gram matrices, against finite differences."""
+    output, truth, valid = example(batch=1, size=8)
+    loss = InpaintingLoss(LossWeights(), vgg)
+    output.requires_grad_()
+    (gradient,) = torch.autograd.grad(loss(output, truth, valid)[0], output)
+    with torch.no_grad():
+        for place in [(0, 0, 1, 2), (0, 1, 5, 5), (0, 2, 7, 0), (0, 2, 3, 6)]:
+            step = torch.zeros_like(output)
+            step[place] = 1e-6
+            ends = [loss(output + sign * step, truth, valid)[0] for sign in (1, -1)]
+            assert gradient[place].item() == pytest.approx(((ends[0] - ends[1]) / 2e-6).item(), rel=1e-4)
+
+
+class Counting(VGG16Features):
+    """Notes how many pictures it is shown, and whether gradients are wanted."""
+
+    def __init__(self):
+        super().__init__(1)
+        self.seen = []
+
+    def forward(self, pictures):
+        self.seen.append((len(pictures), torch.is_grad_enabled()))
+        return super().forward(pictures)
+
+
+def test_the_truths_features_are_computed_once_and_without_gradient():
+    vgg = Counting()
+    output, truth, valid = example(dtype=torch.float32)
+    InpaintingLoss(LossWeights(), vgg)(output.requires_grad_(), truth, valid)[0].backward()
+    assert sorted(vgg.seen) == [(2, False), (4, True)]  # output and composite together
+    assert output.grad is not None
+
+
+@pytest.mark.parametrize("name", ["valid", "hole", "perceptual", "style", "tv"])
+def test_a_term_of_weight_0_is_not_computed(name, monkeypatch):
+    def never(*args, **kwargs):
+        raise AssertionError(f"{name} was computed")
+
+    functions = {"perceptual": "perceptual_loss", "style": "gram", "tv": "total_variation_loss"}
+    monkeypatch.setattr(f"pconv.training.losses.{functions.get(name, name + '_loss')}", never)
+    _, terms = InpaintingLoss(LossWeights(**{name: 0.0}), VGG16Features(1).double())(*example())
+    assert not any(term.startswith(name) for term in terms)
+    assert len(terms) == (4 if name == "style" else 5)
+
+
+def test_without_feature_terms_vgg_is_not_run():
+    output, truth, valid = example()
+    loss = InpaintingLoss(LossWeights(perceptual=0, style=0), nn.Module())
+    total, terms = loss(output, truth, valid)
+    assert set(terms) == {"valid", "hole", "tv"}
+    assert total.item() == pytest.approx((terms["valid"] + 6 * terms["hole"] + 0.1 * terms["tv"]).item())
+    assert not list(loss.children())
+    with pytest.raises(ValueError, match="need VGG-16's features"):
+        InpaintingLoss(LossWeights())
+
+
+@pytest.mark.parametrize("weights", [{"hole": -1.0}, {"tv": math.nan}, {"style": math.inf}])
+def test_weights_must_be_sensible(weights):
+    with pytest.raises(ValueError, match="weights that are 0 or more"):
+        LossWeights(**weights)
+    with pytest.raises(ValueError, match="one above 0"):
+        LossWeights(0, 0, 0, 0, 0)
+
+
+def test_the_default_weights_are_the_papers():
+    assert LossWeights() == LossWeights(valid=1, hole=6, perceptual=0.05, style=120, tv=0.1)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 import pickle
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
 
 import torch
 from safetensors import SafetensorError
@@ -112,12 +112,11 @@ def _download(url: str) -> Mapping[str, Tensor]:
     for attempt in range(1, _TRIES + 1):
         try:
             weights: dict[str, Tensor] = torch.hub.load_state_dict_from_url(
-                url, map_location="cpu", check_hash=True, progress=False, weights_only=True
+                url, map_location="cpu", check_hash=True, progress=sys.stderr.isatty(), weights_only=True
             )
             return weights
-        except RuntimeError as error:
-            raise TrainingError(f"{url} is not the file it should be ({error}); {_HOW_TO_GO_ON}") from error
-        except (URLError, OSError, EOFError) as error:
+        except (OSError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
+            # A connection that breaks off shows as a wrong checksum, a RuntimeError.
             if attempt == _TRIES:
                 reason = getattr(error, "reason", None) or error
                 raise TrainingError(f"cannot download VGG-16 from {url} ({reason}); {_HOW_TO_GO_ON}") from error

@@ -52,7 +52,10 @@ def train(config: TrainConfig, out: Path, resume: bool = False) -> tuple[Path, i
         raise TrainingError(f"{out} holds a run already: go on with --resume, or choose another --out")
     state = fabric.broadcast(load_state(out) if resume and first else None)
     source = open_source(config, out, fabric.global_rank, fabric.world_size)
-    vgg = load_vgg(config.vgg) if any(stage.loss.needs_features for stage in config.stages) else None
+    vgg = None
+    if any(stage.loss.needs_features for stage in config.stages):
+        with fabric.rank_zero_first(local=True):  # one download, not one for each process
+            vgg = load_vgg(config.vgg)
     run = Run(config, out, fabric)
     notes = list(source.notes)
     if state:

@@ -1,0 +1,181 @@
+import hashlib
+import logging
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from safetensors.torch import save_file
+
+from pconv.errors import TrainingError
+from pconv.training import features as features_module
+from pconv.training.features import VGG16Features, load_vgg
+
+CONVOLUTIONS = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)
+"""Their places in torchvision's ``vgg16().features``."""
+SHARED = Path(__file__).parents[3] / "shared/weights/vgg16_blocks12.safetensors"
+
+
+def test_parameters_have_torchvisions_names_and_shapes():
+    vgg = VGG16Features()
+    assert list(vgg.state_dict()) == [f"features.{i}.{kind}" for i in CONVOLUTIONS for kind in ("weight", "bias")]
+    assert sum(p.numel() for p in vgg.parameters()) == 14_714_688  # torchvision's vgg16 without its classifier
+    assert not any(p.requires_grad for p in vgg.parameters())
+    assert list(VGG16Features(2).state_dict()) == list(vgg.state_dict())[:8]
+
+
+def test_features_layer_by_layer():
+    vgg = VGG16Features(2)
+    weights = vgg.state_dict()
+    pictures = torch.rand(2, 3, 16, 20)
+    x = (pictures - torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)) / torch.tensor([0.229, 0.224, 0.225]).view(
+        3, 1, 1
+    )
+    expected = []
+    for block in ((0, 2), (5, 7)):
+        for i in block:
+            x = F.relu(F.conv2d(x, weights[f"features.{i}.weight"], weights[f"features.{i}.bias"], padding=1))
+        x = F.max_pool2d(x, 2)
+        expected.append(x)
+    for pool, reference in zip(vgg(pictures), expected, strict=True):
+        torch.testing.assert_close(pool, reference)
+    assert [pool.shape[1:] for pool in expected] == [(64, 8, 10), (128, 4, 5)]
+
+
+def test_grey_is_seen_as_grey_and_other_channels_are_refused():
+    vgg = VGG16Features(1)
+    grey = torch.rand(1, 1, 8, 8)
+    assert torch.equal(vgg(grey)[0], vgg(grey.expand(-1, 3, -1, -1))[0])
+    with pytest.raises(ValueError, match=r"\(B, 3, H, W\) or \(B, 1, H, W\), got \(1, 4, 8, 8\)"):
+        vgg(torch.rand(1, 4, 8, 8))
+
+
+@pytest.fixture(scope="module")
+def two_blocks():
+    torch.manual_seed(0)
+    return VGG16Features(2).state_dict()
+
+
+def test_a_torchvision_file_is_read_and_its_classifier_ignored(tmp_path, two_blocks):
+    torch.save({**two_blocks, "classifier.0.weight": torch.zeros(2, 2)}, tmp_path / "vgg16.pth")
+    vgg = load_vgg(tmp_path / "vgg16.pth", blocks=2)
+    assert vgg.blocks == 2
+    assert all(torch.equal(vgg.state_dict()[name], value) for name, value in two_blocks.items())
+    assert not vgg.training
+    assert load_vgg(tmp_path / "vgg16.pth", blocks=1).blocks == 1
+
+
+def test_a_file_of_two_blocks_gives_two_pools_and_says_so(tmp_path, two_blocks, caplog):
+    path = tmp_path / "vgg.safetensors"
+    save_file(two_blocks, path)
+    with caplog.at_level(logging.WARNING, "pconv"):
+        vgg = load_vgg(path)
+    assert len(vgg(torch.rand(1, 3, 16, 16))) == 2
+    assert "the first 2 of VGG-16's blocks" in caplog.text
+    assert "use pool1 and pool2 of pool1 to pool3" in caplog.text
+
+
+def test_an_incomplete_block_does_not_count(tmp_path, two_blocks):
+    without = {name: value for name, value in two_blocks.items() if name != "features.7.bias"}
+    save_file(without, tmp_path / "vgg.safetensors")
+    assert load_vgg(tmp_path / "vgg.safetensors").blocks == 1
+
+
+def test_files_that_are_no_vgg_are_refused(tmp_path):
+    (tmp_path / "text.pth").write_text("nothing")
+    (tmp_path / "text.safetensors").write_text("nothing")
+    torch.save({"features.0.weight": torch.zeros(64, 3, 5, 5)}, tmp_path / "other.pth")
+    torch.save([1, 2], tmp_path / "list.pth")
+    for name, message in {
+        "none.pth": "no file of VGG-16 weights",
+        "text.pth": "is not a file of weights, or is damaged",
+        "text.safetensors": "is not a file of weights, or is damaged",
+        "other.pth": "holds no weights of VGG-16",
+        "list.pth": "holds no weights of VGG-16",
+    }.items():
+        with pytest.raises(TrainingError, match=f"{message}.*; give a file with --vgg PATH"):
+            load_vgg(tmp_path / name)
+
+
+@pytest.mark.skipif(not SHARED.is_file(), reason="the shared weights are not here")
+def test_the_shared_weights_are_normalised_for_pictures_in_0_to_1():
+    """Their maker rescaled every layer to a mean activation of 1 over natural photos."""
+    photos = SHARED.parents[1] / "data/photos-dev"
+    crops = [np.array(Image.open(path).convert("RGB"))[:256, :256] for path in sorted(photos.glob("*.jpg"))[:8]]
+    pools = load_vgg(SHARED)(torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2) / 255)
+    assert len(pools) == 2
+    assert all(0.7 < pool.mean() < 3 for pool in pools)
+
+
+class Server(ThreadingHTTPServer):
+    """Serves ``content`` after ``failures`` broken answers."""
+
+    content = b""
+    failures = 0
+    requests = 0
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.server.requests += 1
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(self.server.content)))
+        self.end_headers()
+        if self.server.requests <= self.server.failures:
+            self.wfile.write(self.server.content[:100])
+            return
+        self.wfile.write(self.server.content)
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture
+def server(tmp_path, two_blocks, monkeypatch):
+    monkeypatch.setattr(features_module, "_WAIT_S", 0)
+    torch.hub.set_dir(tmp_path / "hub")
+    torch.save(two_blocks, tmp_path / "weights.pth")
+    running = Server(("127.0.0.1", 0), Handler)
+    running.content = (tmp_path / "weights.pth").read_bytes()
+    running.url = f"http://127.0.0.1:{running.server_port}/vgg16-{hashlib.sha256(running.content).hexdigest()[:8]}.pth"
+    thread = threading.Thread(target=running.serve_forever)
+    thread.start()
+    yield running
+    running.shutdown()
+    thread.join()
+    running.server_close()
+    monkeypatch.setattr(torch.hub, "_hub_dir", None)
+
+
+def test_weights_are_downloaded_once(server, two_blocks):
+    for _ in range(2):
+        vgg = load_vgg(blocks=2, url=server.url)
+        assert torch.equal(vgg.state_dict()["features.7.weight"], two_blocks["features.7.weight"])
+    assert server.requests == 1
+
+
+def test_a_broken_connection_is_tried_again(server):
+    server.failures = 2
+    assert load_vgg(blocks=2, url=server.url).blocks == 2
+    assert server.requests == 3
+
+
+def test_a_download_with_another_checksum_is_refused_and_not_kept(server, tmp_path):
+    wrong = server.url.rpartition("-")[0] + "-00000000.pth"
+    with pytest.raises(
+        TrainingError, match=r"cannot download .* \(invalid hash value .*; give a file"
+    ):
+        load_vgg(blocks=2, url=wrong)
+    assert not [path for path in (tmp_path / "hub").rglob("*") if path.is_file()]
+
+
+def test_without_a_network_it_says_how_to_go_on(server):
+    server.failures = 99
+    with pytest.raises(TrainingError, match=r"cannot download VGG-16 from http.*; give a file with --vgg PATH"):
+        load_vgg(blocks=2, url=server.url)
+    with pytest.raises(TrainingError, match="cannot download VGG-16"):
+        load_vgg(blocks=2, url="http://127.0.0.1:9/vgg16-00000000.pth")
