@@ -166,9 +166,7 @@ def test_a_broken_connection_is_tried_again(server):
 
 def test_a_download_with_another_checksum_is_refused_and_not_kept(server, tmp_path):
     wrong = server.url.rpartition("-")[0] + "-00000000.pth"
-    with pytest.raises(
-        TrainingError, match=r"cannot download .* \(invalid hash value .*; give a file"
-    ):
+    with pytest.raises(TrainingError, match=r"cannot download .* \(invalid hash value .*; give a file"):
         load_vgg(blocks=2, url=wrong)
     assert not [path for path in (tmp_path / "hub").rglob("*") if path.is_file()]
 

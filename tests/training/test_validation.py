@@ -4,7 +4,6 @@ from PIL import Image
 
 from pconv.errors import TrainingError
 from pconv.holes.ratios import RATIO_BINS
-from pconv.holes.strokes import irregular_hole
 from pconv.training.validation import PER_BIN, hold_out, psnr, psnr_by_bin, validation_set
 
 
@@ -24,7 +23,7 @@ def test_one_photo_in_fifty_is_held_out(photos):
 
 
 def test_a_validation_set_has_every_bin_and_stays_the_same(photos):
-    batches, again = (validation_set(photos, 32, 1, irregular_hole) for _ in range(2))
+    batches, again = (validation_set(photos, 32, 1) for _ in range(2))
     assert len(batches) == len(RATIO_BINS)
     for (low, high), batch, same in zip(RATIO_BINS, batches, again, strict=True):
         ratios = (~batch.valid).float().mean(dim=(1, 2, 3))
@@ -38,7 +37,7 @@ def test_a_validation_set_has_every_bin_and_stays_the_same(photos):
 
 def test_without_a_readable_photo_there_is_no_validation(photos):
     with pytest.raises(TrainingError, match="none of the 1 photos for validation can be read"):
-        validation_set(photos[1:2], 32, 1, irregular_hole)
+        validation_set(photos[1:2], 32, 1)
 
 
 def test_psnr_by_hand():
@@ -51,6 +50,6 @@ def test_psnr_is_of_the_composite_and_of_clipped_values(photos):
         def forward(self, image, _valid):
             return torch.full_like(image, 7.0)
 
-    batches = validation_set(photos[:1], 32, 1, irregular_hole)  # one black photo
+    batches = validation_set(photos[:1], 32, 1)  # one black photo
     expected = [psnr((~b.valid).float(), torch.zeros(PER_BIN, 1, 32, 32)).mean().item() for b in batches]
     assert psnr_by_bin(White(), batches, torch.device("cpu")) == pytest.approx(expected, rel=1e-5)

@@ -66,7 +66,7 @@ def train(config: TrainConfig, out: Path, resume: bool = False) -> tuple[Path, i
         _make_folder(out)
         write_config(config, out / CONFIG_FILE)
     size = max(stage.size for stage in config.stages)
-    held_out = validation_set(source.validation, size, config.seed, source.draw_hole) if first else []
+    held_out = validation_set(source.validation, size, config.seed) if first and source.validation else []
 
     images = sum(min(max(run.step - start, 0), s.steps) * s.batch_size for start, s in stage_starts(config))
     total = sum(s.steps * s.batch_size for s in config.stages)

@@ -11,9 +11,10 @@ from torch import Tensor
 
 from pconv.errors import TrainingError
 from pconv.holes.ratios import RATIO_BINS
+from pconv.holes.strokes import irregular_hole
 from pconv.nn.unet import PConvUNet, composite
 from pconv.training.crops import UNREADABLE, central_square, cut, decode, reduction_for, upright_size
-from pconv.training.data import Batch, DrawHole, Sample, stack, to_sample
+from pconv.training.data import Batch, Sample, stack, to_sample
 
 HOLD_OUT_EVERY = 50
 PER_BIN = 8
@@ -26,8 +27,8 @@ def hold_out(photos: list[Path]) -> tuple[list[Path], list[Path]]:
     return [p for i, p in enumerate(photos) if i % HOLD_OUT_EVERY], photos[::HOLD_OUT_EVERY]
 
 
-def validation_set(photos: Sequence[Path], size: int, seed: int, draw_hole: DrawHole) -> list[Batch]:
-    """A batch of ``PER_BIN`` central squares for each bin, with holes of that bin; more photos than bins where it can.
+def validation_set(photos: Sequence[Path], size: int, seed: int) -> list[Batch]:
+    """A batch of ``PER_BIN`` central squares for each bin, with synthetic holes of that bin.
 
     Raises:
         TrainingError: no photo can be read.
@@ -51,7 +52,7 @@ def validation_set(photos: Sequence[Path], size: int, seed: int, draw_hole: Draw
     def sample(bin_number: int, number: int) -> Sample:
         generator = np.random.default_rng([seed, 4, bin_number, number])
         picture = squares[(bin_number + number * len(RATIO_BINS)) % len(squares)]
-        return to_sample(picture, draw_hole(size, size, RATIO_BINS[bin_number], generator=generator))
+        return to_sample(picture, irregular_hole(size, size, RATIO_BINS[bin_number], generator=generator))
 
     return [stack([sample(b, n) for n in range(PER_BIN)]) for b in range(len(RATIO_BINS))]
 

@@ -1,0 +1,33 @@
+"""The command ``pconv``: parses, calls, prints. Exit codes: 0 done, 1 the run failed, 2 wrong usage."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from pconv import __version__
+from pconv.cli.inpaint import inpaint
+from pconv.cli.masks import masks
+from pconv.cli.train import shards, train
+from pconv.errors import PconvError
+
+
+class _Group(click.Group):
+    """Turns what pconv raises on purpose into one sentence and exit code 1."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except PconvError as error:
+            raise click.ClickException(str(error)) from error
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, package_name="pconv")
+def main() -> None:
+    """Fill holes in photos with partial convolutions (Liu et al., ECCV 2018)."""
+
+
+for command in (inpaint, train, shards, masks):
+    main.add_command(command)

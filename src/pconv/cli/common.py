@@ -1,0 +1,80 @@
+"""What the commands share: checks of files and folders, and errors as exit codes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import click
+
+from pconv.errors import PconvError
+
+PathType = click.Path(path_type=Path)
+T = TypeVar("T")
+
+
+@contextmanager
+def wrong_usage(*kinds: type[PconvError]) -> Iterator[None]:
+    """Errors that the command line itself is to blame for: exit code 2."""
+    try:
+        yield
+    except kinds as error:
+        raise click.UsageError(str(error)) from error
+
+
+def need_file(path: Path, what: str) -> None:
+    with reachable(path):
+        if path.is_dir():
+            raise click.UsageError(f"{what} {path} is a folder, not a file")
+        if not path.exists():
+            raise click.UsageError(f"{what} {path} does not exist")
+
+
+def need_place_for(out: Path, *inputs: Path, force: bool) -> None:
+    """The folder of ``out`` must be there, and ``out`` none of the inputs."""
+    with reachable(out):
+        if not out.absolute().parent.is_dir():
+            raise click.UsageError(f"the folder {out.absolute().parent} does not exist; make it, or write elsewhere")
+        if out.is_dir():
+            raise click.UsageError(f"{out} is a folder; name the file to write")
+        for path in inputs:
+            if out.exists() and out.samefile(path) and not force:
+                raise click.UsageError(f"{out} would overwrite the input {path}; add --force if that is meant")
+
+
+@contextmanager
+def reachable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        raise click.UsageError(f"cannot get to {path}: {getattr(error, 'strerror', None) or error}") from error
+
+
+def progress(items: Iterable[T], length: int) -> AbstractContextManager[Iterable[T]]:
+    return click.progressbar(items, length=length, file=sys.stderr, hidden=not sys.stderr.isatty())
+
+
+@contextmanager
+def needs_extra(extra: str) -> Iterator[None]:
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise click.ClickException(f"this needs {error.name}: pip install 'pconv[{extra}]'") from error
+
+
+def make_folder(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise click.ClickException(f"cannot make the folder {out}: {error.strerror}") from error
+
+
+@contextmanager
+def writing_to(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise click.ClickException(f"cannot write to {out}: {error.strerror or error}") from error

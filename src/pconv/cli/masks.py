@@ -1,0 +1,168 @@
+"""``pconv masks``: hole maps from strokes, from other masks and from video."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pconv.cli.common import PathType, make_folder, needs_extra, progress, writing_to, wrong_usage
+from pconv.errors import InputError
+
+_MOST_PIXELS = 100_000_000
+
+
+@click.group()
+def masks() -> None:
+    """Make hole maps: PNG files, white = hole."""
+
+
+def ratio_option(default: str = "0.1-0.3") -> Callable[[Any], Any]:
+    def parse(ctx: click.Context, option: click.Parameter, value: str) -> tuple[float, float]:
+        low, dash, high = value.partition("-")
+        try:
+            return float(low), float(high if dash else low) + (0 if dash else 0.001)
+        except ValueError:
+            raise click.BadParameter(f"{value!r} is no range of hole ratios; write it like 0.2-0.3") from None
+
+    return click.option(
+        "--ratio", default=default, show_default=True, callback=parse, help="Lowest-highest part that is hole."
+    )
+
+
+def size_option() -> Callable[[Any], Any]:
+    def parse(ctx: click.Context, option: click.Parameter, value: str) -> tuple[int, int]:
+        width, cross, height = value.lower().partition("x")
+        try:
+            size = int(width), int(height if cross else width)
+        except ValueError:
+            size = 0, 0
+        if min(size) < 1:
+            raise click.BadParameter(f"{value!r} is no size; write 512 or 640x480 (width x height)")
+        if size[0] * size[1] > _MOST_PIXELS:
+            raise click.BadParameter(f"{value!r} is more than {_MOST_PIXELS // 10**6} megapixels")
+        return size
+
+    return click.option("--size", default="512", show_default=True, callback=parse, help="Side, or WIDTHxHEIGHT, px.")
+
+
+@masks.command()
+@click.option("-n", "--number", type=click.IntRange(min=1), default=10, show_default=True, help="How many.")
+@size_option()
+@ratio_option()
+@click.option("--border", type=click.IntRange(min=0), default=0, show_default=True, help="Pixels kept free at edges.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Same seed, same holes.")
+@click.option("-o", "--output", "out", type=PathType, required=True, help="Folder; made if it is missing.")
+def strokes(number: int, size: tuple[int, int], ratio: tuple[float, float], border: int, seed: int, out: Path) -> None:
+    """Irregular holes of strokes, ellipses and polygons with a wanted hole ratio."""
+    import numpy as np
+
+    from pconv.holes.strokes import irregular_hole
+
+    width, height = size
+    make_folder(out)
+    with progress(range(number), number) as numbers:
+        for i in numbers:
+            with wrong_usage(InputError):
+                hole = irregular_hole(height, width, ratio, border=border, generator=np.random.default_rng([seed, i]))
+            save_hole(hole, out / f"hole-{i:05d}.png")
+    click.echo(f"{number} hole maps of {width}x{height} px in {out}")
+
+
+@masks.command()
+@click.argument("folder", type=PathType)
+@click.option("-o", "--output", "out", type=PathType, required=True, help="Folder; made if it is missing.")
+@click.option("-n", "--number", type=click.IntRange(min=1), default=10, show_default=True, help="How many.")
+@size_option()
+@ratio_option("0.01-0.6")
+@click.option(
+    "--polarity", type=click.Choice(["auto", "white-hole", "white-valid"]), default="auto", show_default=True
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Same seed, same holes.")
+def augment(
+    folder: Path,
+    out: Path,
+    number: int,
+    size: tuple[int, int],
+    ratio: tuple[float, float],
+    polarity: str,
+    seed: int,
+) -> None:
+    """More hole maps from those in FOLDER: dilated by 9 to 49 px, turned, shifted and cropped at random, as the paper
+    does for training."""
+    import numpy as np
+
+    from pconv.holes.augment import HoleFolder
+    from pconv.holes.folder import detect_polarity, find_masks
+
+    width, height = size
+    if out.exists() and folder.exists() and out.samefile(folder):
+        raise click.UsageError(f"{out} is the folder of the masks themselves; write to another one")
+    with wrong_usage(InputError):
+        paths = find_masks(folder)
+    white_is_hole = detect_polarity(paths) if polarity == "auto" else polarity == "white-hole"
+    click.echo(
+        f"{len(paths)} masks, white = {'hole' if white_is_hole else 'valid'} "
+        f"({'detected' if polarity == 'auto' else 'as given'})",
+        err=True,
+    )
+    make_folder(out)
+    holes = HoleFolder(paths, white_is_hole)
+    with needs_extra("train"), progress(range(number), number) as numbers:
+        for i in numbers:
+            hole = holes.draw(height, width, ratio, generator=np.random.default_rng([seed, i]))
+            save_hole(hole, out / f"hole-{i:05d}.png")
+    click.echo(f"{number} hole maps of {width}x{height} px in {out}")
+
+
+@masks.command()
+@click.argument("source", metavar="VIDEO_OR_FRAMES", type=PathType)
+@click.option("-o", "--output", "out", type=PathType, required=True, help="Folder; made if it is missing.")
+@click.option("--every", type=click.IntRange(min=1), default=1, show_default=True, help="Take each N-th frame.")
+@click.option("--limit", type=click.IntRange(min=1), help="Stop after so many hole maps.")
+@ratio_option("0.01-0.6")
+def flow(source: Path, out: Path, every: int, limit: int | None, ratio: tuple[float, float]) -> None:
+    """Occlusion masks from a video, or a folder of its frames: holes are the pixels of a frame that the next one hides,
+    by forward-backward consistency of optical flow. preview.png shows some."""
+    import numpy as np
+
+    from pconv.holes.flow import frame_pairs, occlusion_hole, read_frames
+    from pconv.holes.preview import Preview
+
+    low, high = ratio
+    seen: list[float] = []
+    written = 0
+    preview = Preview()
+    with needs_extra("train"):
+        pairs = frame_pairs(read_frames(source, every))
+        for before, after in pairs:
+            hole = occlusion_hole(before, after)
+            seen.append(np.count_nonzero(hole) / hole.size)
+            if not low <= seen[-1] <= high:
+                continue
+            make_folder(out)
+            save_hole(hole, out / f"flow-{written:05d}.png")
+            preview.add(before, hole)
+            written += 1
+            if written == limit:
+                break
+    if not written:
+        raise click.ClickException(
+            f"no hole ratio in {low:g}-{high:g} among {len(seen)} pairs of frames, but {min(seen):.4f} to "
+            f"{max(seen):.4f}: take frames further apart (--every), or widen --ratio"
+        )
+    with writing_to(out):
+        preview.save(out / "preview.png")
+    click.echo(f"{written} hole maps in {out}, {len(seen) - written} left out for their hole ratio; see preview.png")
+
+
+def save_hole(hole: Any, path: Path) -> None:
+    """Write a hole map as a 1-bit PNG, white = hole."""
+    from PIL import Image
+
+    from pconv.files import replacing
+
+    with writing_to(path.parent), replacing(path) as temporary:
+        Image.fromarray(hole).save(temporary)
