@@ -12,6 +12,7 @@ from pconv.cli.common import PathType, make_folder, needs_extra, progress, writi
 from pconv.errors import InputError
 
 _MOST_PIXELS = 100_000_000
+POLARITIES = ["auto", "white-hole", "white-valid"]
 
 
 @click.group()
@@ -90,8 +91,9 @@ def augment(
     polarity: str,
     seed: int,
 ) -> None:
-    """More hole maps from those in FOLDER: dilated by 9 to 49 px, turned, shifted and cropped at random, as the paper
-    does for training."""
+    """More hole maps from those in FOLDER: turned, shifted, cropped and dilated by 9 to 49 px at random, as the paper
+    does for training.
+    """
     import numpy as np
 
     from pconv.holes.augment import HoleFolder
@@ -124,8 +126,9 @@ def augment(
 @click.option("--limit", type=click.IntRange(min=1), help="Stop after so many hole maps.")
 @ratio_option("0.01-0.6")
 def flow(source: Path, out: Path, every: int, limit: int | None, ratio: tuple[float, float]) -> None:
-    """Occlusion masks from a video, or a folder of its frames: holes are the pixels of a frame that the next one hides,
-    by forward-backward consistency of optical flow. preview.png shows some."""
+    """Occlusion masks from a video or a folder of its frames: holes are the pixels of a frame that the next one
+    hides, by forward-backward consistency of optical flow. preview.png shows some.
+    """
     import numpy as np
 
     from pconv.holes.flow import frame_pairs, occlusion_hole, read_frames

@@ -1,4 +1,4 @@
-"""The authors' augmentation of hole maps: dilation, rotation, translation, crop (Liu et al., section 4; SPEC section 5)."""
+"""The authors' augmentation of hole maps: dilation, rotation, translation, crop (Liu et al., section 4)."""
 
 from __future__ import annotations
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +40,7 @@ def occlusion_hole(before: Frame, after: Frame) -> NDArray[np.bool_]:
     if before.shape != after.shape:
         raise InputError(f"frames must be of one size, got {_size(before)} and {_size(after)}")
     grey = [frame if frame.ndim == 2 else cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in (before, after)]
-    flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    flow: Any = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     forward = flow.calc(grey[0], grey[1], None)
     backward = flow.calc(grey[1], grey[0], None)
     height, width = grey[0].shape
@@ -53,7 +54,7 @@ def occlusion_hole(before: Frame, after: Frame) -> NDArray[np.bool_]:
 
 
 def read_frames(source: Path, every: int = 1) -> Iterator[Frame]:
-    """Frames ``(H, W, 3)`` uint8 RGB of a video file, or of a folder's images in the order of the numbers in their names.
+    """Frames ``(H, W, 3)`` uint8 RGB of a video file, or of a folder's images in the order of their names' numbers.
 
     Args:
         every: take each ``every``-th frame.

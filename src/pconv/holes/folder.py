@@ -43,7 +43,8 @@ def read_mask(path: Path, white_is_hole: bool) -> NDArray[np.bool_]:
     Raises:
         ImageFileError: the file cannot be read as an image.
     """
-    return _white(path) == white_is_hole
+    white = _white(path)
+    return white if white_is_hole else ~white
 
 
 def detect_polarity(paths: Sequence[Path]) -> bool:
@@ -58,9 +59,7 @@ def detect_polarity(paths: Sequence[Path]) -> bool:
     voters = paths[:: max(len(paths) // _VOTERS, 1)]
     parts = [part for part in (float(_white(path).mean()) for path in voters) if 0 < part < 1]
     if not parts:
-        raise InputError(
-            f"all masks are empty: each of the {len(voters)} looked at is of one colour, like {voters[0]}"
-        )
+        raise InputError(f"all masks are empty: the {len(voters)} looked at have one colour each, like {voters[0]}")
     median = float(np.median(parts))
     if _UNCLEAR[0] <= median <= _UNCLEAR[1]:
         raise InputError(
@@ -73,11 +72,11 @@ def detect_polarity(paths: Sequence[Path]) -> bool:
 def _white(path: Path) -> NDArray[np.bool_]:
     try:
         with Image.open(path) as image:
-            if image.mode.startswith("I;16") or image.mode in ("I", "F"):
-                values = np.asarray(image, dtype=np.float64)
-                return values >= BINARISE_AT * {"I": 65535.0, "F": max(1.0, values.max())}.get(image.mode, 65535.0)
+            if image.mode.startswith("I"):  # 16 bits, in one of Pillow's modes
+                return np.asarray(np.asarray(image) >= BINARISE_AT * 65535)
+            grey: Image.Image = image
             if image.has_transparency_data:
-                image = Image.alpha_composite(Image.new("RGBA", image.size, "black"), image.convert("RGBA"))
-            return np.asarray(image.convert("L")) >= BINARISE_AT * 255
+                grey = Image.alpha_composite(Image.new("RGBA", image.size, "black"), image.convert("RGBA"))
+            return np.asarray(np.asarray(grey.convert("L")) >= BINARISE_AT * 255)
     except (OSError, ValueError, SyntaxError, TypeError, Image.DecompressionBombError) as error:
         raise ImageFileError(f"cannot read the mask {path}: {error}") from error
