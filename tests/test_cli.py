@@ -165,7 +165,7 @@ def test_masks_strokes_refuses_in_a_sentence(tmp_path, options, message):
 
 def test_train_refuses_in_a_sentence(tmp_path):
     config = tmp_path / "run.toml"
-    assert "does not exist" in said(pconv("train", config, "--out", tmp_path / "run"), 2)
+    assert "neither a file nor one of debug, default" in said(pconv("train", config, "--out", tmp_path / "run"), 2)
     config.write_text(f"photos = '{tmp_path}'\nsed = 1\n[[stages]]\nsteps = 1\nsize = 32\nbatch_size = 2\nlr = 1e-3")
     assert "unknown key 'sed'; did you mean 'seed'?" in said(pconv("train", config, "--out", tmp_path / "run"), 2)
     config.write_text(config.read_text().replace("sed =", "seed ="))
@@ -173,6 +173,35 @@ def test_train_refuses_in_a_sentence(tmp_path):
     Image.new("RGB", (40, 40)).save(tmp_path / "photo.png")
     assert "cannot make the folder" in said(pconv("train", config, "--out", config), 1)
     assert "nothing to resume" in said(pconv("train", config, "--out", tmp_path / "run", "--resume"), 1)
+    no_vgg = pconv("train", config, "--out", tmp_path / "run", "--vgg", tmp_path / "none.pth")
+    assert "no file of VGG-16 weights" in said(no_vgg, 1)
+    assert "batch_size 2 cannot be split into 3" in said(pconv("train", config, "accumulate=3", "--out", tmp_path), 2)
+
+
+def test_train_by_a_presets_name_in_a_folder_of_ones_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "2024").mkdir()
+    Image.new("RGB", (80, 80)).save(tmp_path / "2024" / "photo.png")
+    result = pconv("train", "debug", "photos=2024", "stages.0.steps=2", "workers=0", "--out", "run")
+    assert result.exit_code == 0, result.output
+    assert result.stdout == "run/model.safetensors after 2 of 2 steps\n"
+
+
+def test_shards_packs_what_can_be_read(tmp_path):
+    photos, out = tmp_path / "photos", tmp_path / "shards"
+    photos.mkdir()
+    for i in range(3):
+        Image.new("RGB", (90, 60)).save(photos / f"{i}.png")
+    (photos / "broken.jpg").write_bytes(b"nothing")
+    result = pconv("shards", photos, "-o", out, "--short-side", 30)
+    assert result.exit_code == 0
+    assert f"left out {photos / 'broken.jpg'}: cannot identify" in result.output
+    assert f"3 photos in 1 shards in {out}; 1 could not be read" in result.output
+    assert "holds shards already" in said(pconv("shards", photos, "-o", out), 2)
+    assert "no folder of photos" in said(pconv("shards", tmp_path / "none", "-o", out), 2)
+    for path in photos.glob("*.png"):
+        path.unlink()
+    assert "none of the 1 files" in said(pconv("shards", photos, "-o", tmp_path / "other"), 1)
 
 
 def test_the_installed_command_and_python_m_agree():

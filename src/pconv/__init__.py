@@ -31,6 +31,8 @@ if TYPE_CHECKING:
         partial_conv3d,
     )
     from pconv.nn.unet import PRESETS, PConvUNet, UNetConfig
+    from pconv.training.features import VGG16Features, load_vgg
+    from pconv.training.losses import InpaintingLoss, LossWeights
 
 _HOMES = {
     "pconv.errors": ["ImageFileError", "InputError", "ModelError", "PconvError", "TrainingError"],
@@ -44,6 +46,8 @@ _HOMES = {
         *(f"partial_conv{n}d" for n in (1, 2, 3)),
     ],
     "pconv.nn.unet": ["PRESETS", "PConvUNet", "UNetConfig"],
+    "pconv.training.features": ["VGG16Features", "load_vgg"],
+    "pconv.training.losses": ["InpaintingLoss", "LossWeights"],
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -51,7 +55,9 @@ __all__ = [
     "PRESETS",
     "ImageFileError",
     "Inpainter",
+    "InpaintingLoss",
     "InputError",
+    "LossWeights",
     "ModelError",
     "PConvUNet",
     "PartialConv1d",
@@ -63,11 +69,13 @@ __all__ = [
     "PconvError",
     "TrainingError",
     "UNetConfig",
+    "VGG16Features",
     "__version__",
     "convert_padding",
     "inpaint",
     "irregular_hole",
     "load_network",
+    "load_vgg",
     "partial_conv1d",
     "partial_conv2d",
     "partial_conv3d",

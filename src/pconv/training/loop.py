@@ -52,19 +52,19 @@ def train(config: TrainConfig, out: Path, resume: bool = False) -> tuple[Path, i
         raise TrainingError(f"{out} holds a run already: go on with --resume, or choose another --out")
     state = fabric.broadcast(load_state(out) if resume and first else None)
     source = open_source(config, out, fabric.global_rank, fabric.world_size)
-    vgg = None
-    if any(stage.loss.needs_features for stage in config.stages):
-        with fabric.rank_zero_first(local=True):  # one download, not one for each process
-            vgg = load_vgg(config.vgg)
+    if first:
+        _make_folder(out)
+        write_config(config, out / CONFIG_FILE)
     run = Run(config, out, fabric)
     notes = list(source.notes)
     if state:
         run.restore(state)
         if state["photos"] != source.fingerprint:
             notes.append("the photos are not those that the run began with; it goes on with these")
-    if first:
-        _make_folder(out)
-        write_config(config, out / CONFIG_FILE)
+    vgg = None
+    if any(stage.loss.needs_features for stage in config.stages):
+        with fabric.rank_zero_first(local=True):  # one download, not one for each process
+            vgg = load_vgg(config.vgg)
     size = max(stage.size for stage in config.stages)
     held_out = validation_set(source.validation, size, config.seed) if first and source.validation else []
 
