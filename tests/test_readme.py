@@ -2,6 +2,8 @@
 
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -41,8 +43,7 @@ def test_its_commands_run(empty_folder):
     for command in commands:
         _, *arguments = shlex.split(command)
         if arguments[0] == "train":
-            overrides = [a for a in arguments[2:] if "=" in a]
-            assert read_config(ROOT / arguments[1], overrides).photos == Path("MY_PHOTOS")
+            assert config_of(arguments).photos == Path("MY_PHOTOS")
         elif "--model" not in arguments:  # the model that README trains does not exist here
             result = CliRunner().invoke(main, arguments)
             assert result.exit_code == 0, result.output
@@ -50,7 +51,43 @@ def test_its_commands_run(empty_folder):
     assert (empty_folder / "cat-filled.png").exists()
 
 
+def config_of(arguments):
+    return read_config(arguments[1], [a for a in arguments[2:] if "=" in a])
+
+
+def test_the_training_pages_commands_are_understood():
+    """With photos and cores one could run them: their configurations are read, their options exist."""
+    seen = 0
+    for page in ("training.md", "finetuning.md"):
+        for line in (ROOT / "docs" / page).read_text().splitlines():
+            command, _, _ = line.partition("  #")
+            if not re.match(r"(torchrun .*-m )?pconv ", command):
+                continue
+            arguments = shlex.split(command.partition("pconv ")[2])
+            if arguments[0] == "train" and "..." not in arguments:
+                config_of(arguments)
+                arguments = arguments[:1]
+            group = main
+            while arguments and arguments[0] in getattr(group, "commands", {}):
+                group = group.commands[arguments.pop(0)]
+            options = {name for parameter in group.params for name in parameter.opts}
+            assert {a for a in arguments if a.startswith("-")} <= options, line
+            seen += 1
+    assert seen > 10
+
+
 def test_its_links_lead_somewhere():
     for target in re.findall(r"\]\(([^)]+)\)", README):
         if not target.startswith("http"):
             assert (ROOT / target).exists(), target
+
+
+def test_the_fine_tuning_example_makes_its_pictures(tmp_path):
+    """And compares models on them, as docs/finetuning.md says."""
+    python = [sys.executable, str(ROOT / "examples" / "bricks.py"), str(tmp_path / "bricks")]
+    subprocess.run([*python, "--train", "2", "--test", "2"], check=True, capture_output=True)
+    assert len(list((tmp_path / "bricks" / "train").iterdir())) == 2
+    compare = [sys.executable, str(ROOT / "examples" / "compare_models.py"), str(tmp_path / "bricks" / "test")]
+    done = subprocess.run([*compare, "default", "-o", str(tmp_path / "out.png")], check=True, capture_output=True)
+    assert b"dB over the hole  default" in done.stdout
+    assert (tmp_path / "out.png").exists()

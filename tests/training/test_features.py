@@ -26,6 +26,10 @@ def test_parameters_have_torchvisions_names_and_shapes():
     assert sum(p.numel() for p in vgg.parameters()) == 14_714_688  # torchvision's vgg16 without its classifier
     assert not any(p.requires_grad for p in vgg.parameters())
     assert list(VGG16Features(2).state_dict()) == list(vgg.state_dict())[:8]
+    assert not VGG16Features(1).train().training
+    for blocks in (0, 6):
+        with pytest.raises(ValueError, match=f"has blocks 1 to 5, got blocks={blocks}"):
+            VGG16Features(blocks)
 
 
 def test_features_layer_by_layer():
@@ -44,6 +48,35 @@ def test_features_layer_by_layer():
     for pool, reference in zip(vgg(pictures), expected, strict=True):
         torch.testing.assert_close(pool, reference)
     assert [pool.shape[1:] for pool in expected] == [(64, 8, 10), (128, 4, 5)]
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_pooling_before_the_last_relu_changes_neither_values_nor_gradients(memory_format):
+    vgg = VGG16Features(1).to(memory_format=memory_format)
+    first, second = vgg.features[0], vgg.features[2]
+    pictures = torch.rand(2, 3, 16, 20).contiguous(memory_format=memory_format).requires_grad_()
+    usual = F.max_pool2d(F.relu(second(F.relu(first((pictures - vgg.mean) / vgg.std)))), 2)
+    (pool,) = vgg(pictures)
+    assert torch.equal(pool, usual)
+    assert (pool == 0).any()  # windows without a positive value, whose gradient is 0
+    towards = torch.randn_like(pool)
+    gradients = [torch.autograd.grad(x, pictures, towards)[0] for x in (pool, usual)]
+    assert torch.equal(*gradients)
+
+
+def test_no_more_pools_than_asked_for():
+    vgg = VGG16Features(3)
+    vgg.features[10].register_forward_pre_hook(lambda *_: pytest.fail("block 3 was computed"))
+    assert [pool.shape[1] for pool in vgg(torch.rand(1, 3, 16, 16), 2)] == [64, 128]
+    assert len(VGG16Features(1)(torch.rand(1, 3, 16, 16), 3)) == 1
+
+
+def test_it_runs_under_autocast():
+    vgg, pictures = VGG16Features(1), torch.rand(1, 3, 16, 16)
+    with torch.autocast("cpu", torch.bfloat16):
+        (pool,) = vgg(pictures)
+    assert pool.dtype == torch.bfloat16
+    torch.testing.assert_close(pool.float(), vgg(pictures)[0], atol=0.03, rtol=0.03)
 
 
 def test_grey_is_seen_as_grey_and_other_channels_are_refused():
@@ -75,14 +108,17 @@ def test_a_file_of_two_blocks_gives_two_pools_and_says_so(tmp_path, two_blocks, 
     with caplog.at_level(logging.WARNING, "pconv"):
         vgg = load_vgg(path)
     assert len(vgg(torch.rand(1, 3, 16, 16))) == 2
-    assert "the first 2 of VGG-16's blocks" in caplog.text
-    assert "use pool1 and pool2 of pool1 to pool3" in caplog.text
+    (record,) = caplog.records
+    assert record.getMessage() == (
+        f"{path} has VGG-16's blocks 1-2 only: the perceptual and style losses use pool1 and pool2, not pool3"
+    )
 
 
-def test_an_incomplete_block_does_not_count(tmp_path, two_blocks):
+def test_an_incomplete_block_does_not_count(tmp_path, two_blocks, caplog):
     without = {name: value for name, value in two_blocks.items() if name != "features.7.bias"}
     save_file(without, tmp_path / "vgg.safetensors")
     assert load_vgg(tmp_path / "vgg.safetensors").blocks == 1
+    assert "block 1 only: the perceptual and style losses use pool1, not pool2 and pool3" in caplog.text
 
 
 def test_files_that_are_no_vgg_are_refused(tmp_path):
@@ -90,12 +126,21 @@ def test_files_that_are_no_vgg_are_refused(tmp_path):
     (tmp_path / "text.safetensors").write_text("nothing")
     torch.save({"features.0.weight": torch.zeros(64, 3, 5, 5)}, tmp_path / "other.pth")
     torch.save([1, 2], tmp_path / "list.pth")
+    (tmp_path / "bytes.pth").write_bytes(bytes(range(256)) * 4)
+    first = VGG16Features(1).state_dict()
+    torch.save({**first, "features.2.bias": torch.zeros(65)}, tmp_path / "shape.pth")
+    torch.save({**first, "features.2.bias": "text"}, tmp_path / "type.pth")
+    torch.save({**first, "features.16.weight": torch.zeros(256, 256, 3, 3)}, tmp_path / "vgg19.pth")
     for name, message in {
         "none.pth": "no file of VGG-16 weights",
         "text.pth": "is not a file of weights, or is damaged",
         "text.safetensors": "is not a file of weights, or is damaged",
         "other.pth": "holds no weights of VGG-16",
         "list.pth": "holds no weights of VGG-16",
+        "bytes.pth": "is not a file of weights, or is damaged",
+        "shape.pth": r"is not VGG-16: its features.2.bias is \(65,\), not \(64,\)",
+        "type.pth": r"is not VGG-16: its features.2.bias is None, not \(64,\)",
+        "vgg19.pth": "is not VGG-16, which has no features.16.weight",
     }.items():
         with pytest.raises(TrainingError, match=f"{message}.*; give a file with --vgg PATH"):
             load_vgg(tmp_path / name)

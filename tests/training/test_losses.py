@@ -4,6 +4,7 @@ import itertools
 import math
 
 import numpy as np
+import pydantic
 import pytest
 import torch
 from torch import nn
@@ -216,17 +217,37 @@ class Counting(VGG16Features):
         super().__init__(1)
         self.seen = []
 
-    def forward(self, pictures):
+    def forward(self, pictures, pools=None):
         self.seen.append((len(pictures), torch.is_grad_enabled()))
-        return super().forward(pictures)
+        return super().forward(pictures, pools)
 
 
 def test_the_truths_features_are_computed_once_and_without_gradient():
     vgg = Counting()
     output, truth, valid = example(dtype=torch.float32)
     InpaintingLoss(LossWeights(), vgg)(output.requires_grad_(), truth, valid)[0].backward()
-    assert sorted(vgg.seen) == [(2, False), (4, True)]  # output and composite together
+    assert vgg.seen == [(2, False), (2, True), (2, True)]  # truth, output, composite
     assert output.grad is not None
+
+
+def test_no_more_than_the_papers_three_pools_are_used():
+    vgg = VGG16Features(4)
+    vgg.features[17].register_forward_pre_hook(lambda *_: pytest.fail("block 4 was computed"))
+    assert InpaintingLoss(LossWeights(), vgg)(*example(1, 16, torch.float32))[0] > 0
+
+
+def test_half_precision_is_averaged_in_fp32():
+    output, truth, valid = example(dtype=torch.float32)
+    features = [torch.rand(2, 8, 40, 40).bfloat16() for _ in range(2)]
+    expected = (features[0] - features[1]).abs().float().mean()
+    torch.testing.assert_close(perceptual_loss(features[:1], features[1:]), expected)
+    loss = InpaintingLoss(LossWeights(), VGG16Features(1))
+    with torch.autocast("cpu", torch.bfloat16):
+        total, terms = loss(output.bfloat16().requires_grad_(), truth, valid)
+    assert {term.dtype for term in (total, *terms.values())} == {torch.float32}
+    _, exact = loss(output.bfloat16().float(), truth, valid)
+    assert all(torch.equal(terms[name], exact[name]) for name in ("valid", "hole", "tv"))
+    torch.testing.assert_close(terms["perceptual"], exact["perceptual"], rtol=0.02, atol=0)
 
 
 @pytest.mark.parametrize("name", ["valid", "hole", "perceptual", "style", "tv"])
@@ -235,7 +256,8 @@ def test_a_term_of_weight_0_is_not_computed(name, monkeypatch):
         raise AssertionError(f"{name} was computed")
 
     functions = {"perceptual": "perceptual_loss", "style": "gram", "tv": "total_variation_loss"}
-    monkeypatch.setattr(f"pconv.training.losses.{functions.get(name, name + '_loss')}", never)
+    if name in functions:
+        monkeypatch.setattr(f"pconv.training.losses.{functions[name]}", never)
     _, terms = InpaintingLoss(LossWeights(**{name: 0.0}), VGG16Features(1).double())(*example())
     assert not any(term.startswith(name) for term in terms)
     assert len(terms) == (4 if name == "style" else 5)
@@ -258,6 +280,13 @@ def test_weights_must_be_sensible(weights):
         LossWeights(**weights)
     with pytest.raises(ValueError, match="one above 0"):
         LossWeights(0, 0, 0, 0, 0)
+
+
+def test_a_configuration_may_hold_no_unknown_weight():
+    adapter = pydantic.TypeAdapter(LossWeights)
+    assert adapter.validate_python({"hole": 2}) == LossWeights(hole=2)
+    with pytest.raises(pydantic.ValidationError, match="styel"):
+        adapter.validate_python({"styel": 1})
 
 
 def test_the_default_weights_are_the_papers():

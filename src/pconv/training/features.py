@@ -6,12 +6,13 @@ import logging
 import pickle
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from http.client import HTTPException
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -41,6 +42,9 @@ class VGG16Features(nn.Module):
 
     Args:
         blocks: 1 to 5; all five are the 13 convolutions.
+
+    Raises:
+        ValueError: another number of blocks.
     """
 
     mean: Tensor
@@ -48,64 +52,70 @@ class VGG16Features(nn.Module):
 
     def __init__(self, blocks: int = 5) -> None:
         super().__init__()
+        if not 1 <= blocks <= len(_BLOCKS):
+            raise ValueError(f"VGG-16 has blocks 1 to {len(_BLOCKS)}, got blocks={blocks}")
         self.blocks = blocks
-        layers: list[nn.Module] = []
+        self.features = nn.Sequential()
         channels = 3
         for widths in _BLOCKS[:blocks]:
             for width in widths:
-                layers += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU(inplace=True)]
+                self.features.extend([nn.Conv2d(channels, width, 3, padding=1), nn.ReLU(inplace=True)])
                 channels = width
-            layers.append(nn.MaxPool2d(2))
-        self.features = nn.Sequential(*layers)
+            # Before the block's last ReLU: the same values and gradients, for a quarter of the ReLU's work.
+            self.features.insert(len(self.features) - 1, nn.MaxPool2d(2))
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
-        self.requires_grad_(False)
+        self.requires_grad_(False).eval()
 
-    def forward(self, pictures: Tensor) -> list[Tensor]:
-        """The output of each block's pooling.
+    def train(self, mode: bool = True) -> VGG16Features:  # noqa: ARG002
+        """Stays in evaluation mode."""
+        return super().train(False)
+
+    def forward(self, pictures: Tensor, pools: int | None = None) -> list[Tensor]:
+        """The output of each block: pool p is ``(B, C_p, H // 2^p, W // 2^p)``, values from 0 on.
 
         Args:
             pictures: ``(B, 3, H, W)`` RGB with values in 0..1, or ``(B, 1, H, W)`` grey; sides of 2^blocks at least.
+            pools: how many to compute at most; None is all.
 
         Raises:
             ValueError: another number of channels.
         """
-        if pictures.shape[1] not in (1, 3):
+        if pictures.dim() != 4 or pictures.shape[1] not in (1, 3):
             raise ValueError(f"VGG-16 sees pictures (B, 3, H, W) or (B, 1, H, W), got {tuple(pictures.shape)}")
         features = (pictures - self.mean) / self.std
-        pools = []
-        for layer in self.features:
-            features = layer(features)
-            if isinstance(layer, nn.MaxPool2d):
-                pools.append(features)
-        return pools
+        outputs: list[Tensor] = []
+        for start, stop in pairwise((0, *self._ends()[:pools])):
+            features = self.features[start:stop](features)
+            outputs.append(features)
+        return outputs
+
+    def _ends(self) -> list[int]:
+        """Where in ``features`` each block ends: behind the ReLU that follows its pooling."""
+        return [i + 2 for i, layer in enumerate(self.features) if isinstance(layer, nn.MaxPool2d)]
 
 
-def load_vgg(path: Path | None = None, blocks: int = 3, url: str = VGG_URL) -> VGG16Features:
+def load_vgg(path: Path | None = None, blocks: int = 3, *, url: str = VGG_URL) -> VGG16Features:
     """VGG-16 with trained weights.
 
     Args:
         path: torchvision's ``vgg16`` state dict (.pth), or a .safetensors with its key names; a file with the first
             blocks only gives those, with a warning. None downloads ``url`` into ``torch.hub``'s cache, once.
-        blocks: how many to load.
+        blocks: how many to load, 1 to 5.
 
     Raises:
-        TrainingError: the download or its checksum failed, or the file has not one whole block of VGG-16.
+        TrainingError: the download or its checksum failed, or the file is not VGG-16 or has not one whole block of it.
     """
     tensors = _download(url) if path is None else _read(path)
     name = url if path is None else str(path)
-    whole = _whole_blocks(tensors)
+    whole = min(_whole_blocks(tensors, name), blocks)
     if not whole:
         raise TrainingError(f"{name} holds no weights of VGG-16 under torchvision's names; {_HOW_TO_GO_ON}")
     if whole < blocks:
-        pools = " and ".join(f"pool{i}" for i in range(1, whole + 1))
-        _log.warning(
-            "%s has the first %d of VGG-16's blocks: the perceptual and style losses use %s of pool1 to pool%d",
-            name, whole, pools, blocks,
-        )  # fmt: skip
-    vgg = VGG16Features(min(blocks, whole))
+        _log.warning("%s", _what_is_missing(name, whole, blocks))
+    vgg = VGG16Features(whole)
     vgg.load_state_dict({key: tensors[key] for key in vgg.state_dict()})
-    return vgg.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload, no-any-return]
+    return vgg.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
 def _download(url: str) -> Mapping[str, Tensor]:
@@ -115,10 +125,10 @@ def _download(url: str) -> Mapping[str, Tensor]:
                 url, map_location="cpu", check_hash=True, progress=sys.stderr.isatty(), weights_only=True
             )
             return weights
-        except (OSError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
+        except (OSError, EOFError, HTTPException, RuntimeError, pickle.UnpicklingError) as error:
             # A connection that breaks off shows as a wrong checksum, a RuntimeError.
             if attempt == _TRIES:
-                reason = getattr(error, "reason", None) or error
+                reason = str(getattr(error, "reason", error)).partition("\n")[0]
                 raise TrainingError(f"cannot download VGG-16 from {url} ({reason}); {_HOW_TO_GO_ON}") from error
             time.sleep(_WAIT_S)
     raise AssertionError("unreachable")
@@ -131,16 +141,49 @@ def _read(path: Path) -> Mapping[str, Tensor]:
         if path.suffix == ".safetensors":
             return load_file(path)
         weights: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
+    except Exception as error:  # an unpickler that meets any file can raise anything
         raise TrainingError(f"{path} is not a file of weights, or is damaged; {_HOW_TO_GO_ON}") from error
     return weights if isinstance(weights, dict) else {}
 
 
-def _whole_blocks(tensors: Mapping[str, Tensor]) -> int:
-    """How many blocks, from the first on, ``tensors`` has with all their layers in the right shapes."""
-    for blocks in range(len(_BLOCKS), 0, -1):
-        with torch.device("meta"):
-            expected = VGG16Features(blocks).features.state_dict(prefix="features.")
-        if all(key in tensors and tensors[key].shape == value.shape for key, value in expected.items()):
-            return blocks
-    return 0
+def _whole_blocks(tensors: Mapping[str, Any], name: str) -> int:
+    """How many blocks, from the first on, ``tensors`` has with all their layers.
+
+    Raises:
+        TrainingError: a tensor of theirs has another shape, or there is a layer that VGG-16 has not: VGG-19, or the
+            one with batch norm, would pass for VGG-16 up to where they differ.
+    """
+    shapes = list(_shapes_by_block())
+    known = {key for block in shapes for key in block}
+    for key in tensors:
+        if str(key).startswith("features.") and key not in known:
+            raise TrainingError(f"{name} is not VGG-16, which has no {key}; {_HOW_TO_GO_ON}")
+    for number, block in enumerate(shapes):
+        if not block.keys() <= tensors.keys():
+            return number
+        for key, shape in block.items():
+            came = getattr(tensors[key], "shape", None)
+            if came != shape:
+                raise TrainingError(
+                    f"{name} is not VGG-16: its {key} is {came and tuple(came)}, not {tuple(shape)}; {_HOW_TO_GO_ON}"
+                )
+    return len(shapes)
+
+
+def _shapes_by_block() -> Iterator[dict[str, torch.Size]]:
+    with torch.device("meta"):
+        vgg = VGG16Features(len(_BLOCKS))
+    sizes = {key: value.shape for key, value in vgg.state_dict().items()}
+    keys = iter(sizes)
+    for widths in _BLOCKS:
+        yield {key: sizes[key] for key in islice(keys, 2 * len(widths))}
+
+
+def _what_is_missing(name: str, whole: int, blocks: int) -> str:
+    def listed(first: int, last: int) -> str:
+        *before, end = (f"pool{i}" for i in range(first, last + 1))
+        return f"{', '.join(before)} and {end}" if before else end
+
+    has = "block 1" if whole == 1 else f"blocks 1-{whole}"
+    used, unused = listed(1, whole), listed(whole + 1, blocks)
+    return f"{name} has VGG-16's {has} only: the perceptual and style losses use {used}, not {unused}"

@@ -23,7 +23,6 @@ class Report(AbstractContextManager["Report"]):
     def __init__(self, total: int, done: int, silent: bool) -> None:
         self._console = Console(stderr=True, quiet=silent, highlight=False, soft_wrap=True)
         self._bar = Progress(
-            TextColumn("{task.description}"),
             BarColumn(bar_width=20),
             TaskProgressColumn(),
             TimeElapsedColumn(),
@@ -56,16 +55,14 @@ class Report(AbstractContextManager["Report"]):
         return rate
 
     def state(self, step: int, steps: int, values: Mapping[str, float]) -> None:
-        """Where the run is: beside the bar, or as a line of its own."""
-        rate = values["images_per_s"]
-        text = (
-            "  ".join(f"{name} {values[name]:.4g}" for name in values if name != "images_per_s")
-            + f"  {rate:.1f} img/s"
-        )
+        """Where the run is: beside the bar, or as a line of its own with all of ``values``."""
+        rate = f"{values['images_per_s']:.1f} img/s"
         if self._bar.disable:
-            self.note(f"step {step}/{steps}  {text}")
+            shown = [f"{name} {value:.4g}" for name, value in values.items() if name != "images_per_s"]
+            self.note("  ".join([f"step {step}/{steps}", *shown, rate]))
         else:
-            self._bar.update(self._task, state=text)
+            loss = [f"loss {values['loss']:.4g}"] if "loss" in values else []
+            self._bar.update(self._task, state="  ".join([f"step {step}/{steps}", *loss, rate]))
 
     def note(self, text: str) -> None:
         """Something to be read: a line above the bar."""
