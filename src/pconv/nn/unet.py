@@ -107,8 +107,7 @@ class _DecoderLevel(nn.Module):
             nn.init.zeros_(self.conv.bias)
 
     def forward(self, below: _Map, skip: _Map) -> _Map:
-        weight = self.conv.weight
-        from_below, from_skip = weight[:, : self.below_channels], weight[:, self.below_channels :]
+        from_below, from_skip = torch.split(self.conv.weight, [self.below_channels, self.skip_channels], dim=1)
         raw = upsampled_conv3x3(below.features, from_below)
         raw += F.conv2d(skip.features, from_skip, padding=1)
         groups = [(_upsample_valid(below.valid), self.below_channels), (skip.valid, self.skip_channels)]
