@@ -9,6 +9,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from lightning_fabric import Fabric
+from lightning_fabric.plugins import MixedPrecision
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -62,10 +64,10 @@ def test_a_run_leaves_model_state_sheets_and_scalars(config, tmp_path):
     assert [e.step for e in events.Scalars("loss/hole")] == [2, 4, 6, 8]
     for name in ("loss/loss", "loss/valid", "loss/tv", "lr", "images_per_s", "hole_ratio", "grad_norm"):
         assert all(math.isfinite(e.value) for e in events.Scalars(name)), name
-    assert [e.step for e in events.Scalars("psnr/0.5-0.6")] == [4, 8]
+    assert [e.step for e in events.Scalars("psnr/0.5-0.6")] == [4, 8, 9]
     assert events.Histograms("hole_ratios")
     assert events.Images("sheet")
-    assert load_network(tmp_path / "run" / "best.safetensors")[1]["step"] in (4, 8)
+    assert load_network(tmp_path / "run" / "best.safetensors")[1]["step"] in (4, 8, 9)
     assert read_config(tmp_path / "run" / "config.toml") == config
     assert TrainConfig.model_validate(recipe["config"]) == config
 
@@ -101,6 +103,23 @@ def test_resuming_is_exact_with_workers_and_in_bf16_too(config, tmp_path):
     config = longer(config, 4).model_copy(update={"workers": 1, "precision": "bf16"})
     whole, _ = train(config, tmp_path / "whole")
     train(longer(config, 2), tmp_path / "part")
+    resumed, _ = train(config, tmp_path / "part", resume=True)
+    for (name, a), b in zip(weights(whole).items(), weights(resumed).values(), strict=True):
+        assert torch.equal(a, b), name
+
+
+def test_fp16_with_its_scaler_resumes_exactly_too(config, tmp_path, monkeypatch):
+    """Fabric offers fp16 on GPUs only; its plugin runs on the CPU as well."""
+
+    def fp16_fabric(config):
+        plugin = MixedPrecision("16-mixed", "cpu", torch.amp.GradScaler("cpu", init_scale=256.0, growth_interval=2))
+        return Fabric(accelerator="cpu", devices=1, plugins=[plugin])
+
+    monkeypatch.setattr("pconv.training.loop.start_fabric", fp16_fabric)
+    config = longer(config, 4).model_copy(update={"clip_norm": 0.1})
+    whole, _ = train(config, tmp_path / "whole")
+    train(longer(config, 3), tmp_path / "part")
+    assert load_state(tmp_path / "part")["precision"]["scale"] == 512.0
     resumed, _ = train(config, tmp_path / "part", resume=True)
     for (name, a), b in zip(weights(whole).items(), weights(resumed).values(), strict=True):
         assert torch.equal(a, b), name

@@ -120,7 +120,7 @@ def train(config: TrainConfig, out: Path, resume: bool = False) -> tuple[Path, i
                     if writer:
                         log(writer, run, values, pieces)
                     report.state(run.step, config.steps, values)
-                if writer and held_out and run.step % config.validate_every == 0:
+                if writer and held_out and (run.step % config.validate_every == 0 or run.step == config.steps):
                     report.note(f"step {run.step}: {run.validate(held_out, writer)}")
                 due = run.step % config.save_every == 0 or stopped or step + 1 == stage.steps
                 if due and not bad_in_a_row:  # what was saved before may be the last good state
@@ -163,8 +163,7 @@ def train_step(
         finite *= loss.detach().isfinite()
         means.add({"loss": loss, **terms, "hole_ratio": 1 - valid.float().mean()})
     scalars = means.take()
-    scaled = getattr(fabric.strategy.precision, "scaler", None) is not None
-    if not scaled:  # in fp16 they are scaled up until the optimiser's step, which passes over those that overflow
+    if not run.scaled:  # fp16's scaler passes over gradients that overflow by itself
         scalars["grad_norm"] = run.clip_gradients()
         finite *= scalars["grad_norm"].isfinite()
     flags = torch.stack([1 - finite, finite.new_tensor(float(len(asked_to_stop)))])
@@ -173,7 +172,7 @@ def train_step(
         for buffer, value in zip(run.net.buffers(), statistics, strict=True):
             buffer.copy_(value)
     else:
-        if scaled:
+        if run.scaled:
             run.clip_gradients()
         run.optimizer.step()
         run.averaged.update_parameters(run.net)

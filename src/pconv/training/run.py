@@ -50,11 +50,19 @@ class Run:
         self.net = synchronized(net, fabric.device) if config.sync_batch_norm else net
         self.net.to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.averaged = AveragedModel(self.net, multi_avg_fn=ema_update(config.ema), use_buffers=True)
-        self._optimizer = torch.optim.AdamW(self.net.parameters(), weight_decay=config.weight_decay, fused=True)
+        # Fused optimisers unscale fp16's gradients themselves, which Fabric cannot combine with clipping.
+        self._optimizer = torch.optim.AdamW(
+            self.net.parameters(), weight_decay=config.weight_decay, fused=not self.scaled
+        )
         self.optimizer = cast(_FabricOptimizer, fabric.setup_optimizers(self._optimizer))
         self.step = 0
         self.skipped = 0
         self.best = -math.inf
+
+    @property
+    def scaled(self) -> bool:
+        """Whether gradients are scaled up until the optimiser's step, as in fp16."""
+        return getattr(self.fabric.strategy.precision, "scaler", None) is not None
 
     def restore(self, state: dict[str, Any]) -> None:
         """Become what :meth:`save` saved.
