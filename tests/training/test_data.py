@@ -122,6 +122,15 @@ def test_photos_of_the_run_itself_are_not_trained_on(folder):
     assert source.notes == ["6 photos, too few to hold any out: validation shows photos that are trained on"]
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_error_in_a_worker_is_one_sentence_still(tmp_path, workers):
+    (tmp_path / "broken.jpg").write_bytes(b"nothing")
+    source = open_source(config(tmp_path, workers=workers), tmp_path / "run", 0, 1)
+    with pytest.raises(TrainingError) as caught:
+        next(iter(source.loader(0, 0, 1, None)))
+    assert str(caught.value) == "none of the photos can be read as an image"
+
+
 def test_no_photos_and_only_broken_ones(tmp_path):
     with pytest.raises(TrainingError, match="no folder of photos"):
         find_photos(tmp_path / "none")

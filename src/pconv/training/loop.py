@@ -99,7 +99,7 @@ def train(config: TrainConfig, out: Path, resume: bool = False) -> tuple[Path, i
                 report.advance(stage.batch_size)
                 for name in (name for piece in pieces for name in piece.unreadable if name not in unreadable):
                     unreadable.add(name)
-                    report.note(f"passed over {name}: it cannot be read as an image")
+                    report.note(f"passed over {name}: it cannot be read")
                 if good:
                     means.add(scalars)
                     bad_in_a_row = 0

@@ -105,7 +105,8 @@ class ShardedPhotos(IterableDataset[Sample]):
                 unreadable = []
                 barren = 0
             if barren > len(self.shards):
-                raise TrainingError(f"none of the {len(self.shards)} shards has a photo that can be read")
+                some = f": {unreadable[-1]}" if unreadable else ", they are empty"
+                raise TrainingError(f"none of the {len(self.shards)} shards has a photo that can be read{some}")
             turn, start = turn + 1, 0
 
     def _crop(self, content: bytes, generator: np.random.Generator) -> Any:
@@ -123,11 +124,18 @@ def _read_shard(shard: str, unreadable: list[str]) -> list[tuple[str, bytes]]:
             for sample in tarfile_samples([{"url": shard}]):
                 photos += [(f"{shard}:{sample['__key__']}", sample[kind]) for kind in sample if _is_photo(kind)]
             return photos
-        except (OSError, tarfile.TarError, EOFError, ValueError):
+        except (OSError, tarfile.TarError, EOFError, ValueError) as error:
+            reason = _short(error)
             if attempt + 1 < TRIES:
                 time.sleep(2**attempt)
-    unreadable.append(shard)
+    unreadable.append(f"{shard} ({reason})")
     return photos
+
+
+def _short(error: Exception) -> str:
+    """WebDataset puts whole command lines into its errors; how the command ended is what matters."""
+    ended = re.search(r"exit \d+", str(error))
+    return f"its command ended with {ended[0]}" if ended else str(error).partition("\n")[0]
 
 
 def _is_photo(kind: str) -> bool:

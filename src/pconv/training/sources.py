@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
-from pconv.errors import TrainingError
+from pconv.errors import PconvError, TrainingError
 from pconv.holes.strokes import irregular_hole
 from pconv.training.config import TrainConfig
 from pconv.training.data import (
@@ -100,12 +100,17 @@ class Loader:
         self._places = deque(places)
 
     def __iter__(self) -> Iterator[Batch]:
-        for batch in self._batches:
-            if batch.place:
-                # Workers take turns, so the one that gave this batch is the last to give another.
-                self._places.popleft()
-                self._places.append(batch.place)
-            yield batch
+        try:
+            for batch in self._batches:
+                if batch.place:
+                    # Workers take turns, so the one that gave this batch is the last to give another.
+                    self._places.popleft()
+                    self._places.append(batch.place)
+                yield batch
+        except PconvError as error:
+            # From a worker it comes with the worker's traceback as its text, whose last line is the error.
+            last = str(error).rstrip().rpartition("\n")[2]
+            raise type(error)(last.removeprefix(f"{type(error).__module__}.{type(error).__name__}: ")) from error
 
     @property
     def places(self) -> list[list[int]]:
