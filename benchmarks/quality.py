@@ -22,10 +22,10 @@ from PIL import Image
 from tqdm import tqdm
 
 from pconv import Inpainter, irregular_hole
+from pconv.holes.ratios import RATIO_BINS
 from pconv.training.data import find_photos
 
 Pixels = NDArray[np.uint8]
-BINS = [(0.01, 0.1), (0.1, 0.2), (0.2, 0.3), (0.3, 0.4), (0.4, 0.5), (0.5, 0.6)]
 
 
 def opencv(flag: int) -> Callable[[Pixels, NDArray[np.bool_]], Pixels]:
@@ -63,8 +63,8 @@ def pairs(photos: list[Path], per_bin: int) -> list[tuple[int, Path, NDArray[np.
     """(bin, photo, hole): photos are walked through in turn, so that all bins together use as many as possible."""
     found = []
     for number in range(per_bin):
-        for b, ratio in enumerate(BINS):
-            path = photos[(number * len(BINS) + b) % len(photos)]
+        for b, ratio in enumerate(RATIO_BINS):
+            path = photos[(number * len(RATIO_BINS) + b) % len(photos)]
             with Image.open(path) as image:
                 width, height = image.size
             found.append((b, path, irregular_hole(height, width, ratio, generator=np.random.default_rng([b, number]))))
@@ -98,8 +98,8 @@ def main(photos: Path, per_bin: int, models: tuple[str, ...], against: str, keep
                 keep / f"{number:04d}-{b}-0holed.png"
             )
 
-    heads = [f"{low}-{high}" for low, high in BINS] + ["<20%", ">20%"]
-    groups = [[b] for b in range(len(BINS))] + [[0, 1], [2, 3, 4, 5]]
+    heads = [f"{low}-{high}" for low, high in RATIO_BINS] + ["<20%", ">20%"]
+    groups = [[b] for b in range(len(RATIO_BINS))] + [[0, 1], [2, 3, 4, 5]]
     result = {}
     for metric, column in (("PSNR dB", 1), ("l1 %", 2)):
         print(f"\n{metric:<22}" + "".join(f"{h:>10}" for h in heads))

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -106,6 +107,16 @@ def test_resuming_is_exact_with_workers_and_in_bf16_too(config, tmp_path):
     resumed, _ = train(config, tmp_path / "part", resume=True)
     for (name, a), b in zip(weights(whole).items(), weights(resumed).values(), strict=True):
         assert torch.equal(a, b), name
+
+
+def test_a_resumed_run_says_when_the_photos_are_others(config, tmp_path, capfd, monkeypatch):
+    train(longer(config, 1), tmp_path / "run")
+    monkeypatch.chdir(tmp_path)
+    train(longer(config, 2).model_copy(update={"photos": Path("photos")}), tmp_path / "run", resume=True)
+    assert "not those" not in capfd.readouterr().err
+    (tmp_path / "photos" / "0.png").rename(tmp_path / "photos" / "new.png")
+    train(longer(config, 3), tmp_path / "run", resume=True)
+    assert "the photos are not those that the run began with" in capfd.readouterr().err
 
 
 def test_fp16_with_its_scaler_resumes_exactly_too(config, tmp_path, monkeypatch):

@@ -53,7 +53,9 @@ class Source:
 
     @property
     def fingerprint(self) -> str:
-        return fingerprint(self.photos or self.shards)
+        """Tells whether a resumed run finds the photos, or shards, that it began with, wherever they lie now."""
+        folder = self.config.photos
+        return fingerprint([path.relative_to(folder) for path in self.photos] if folder else self.shards)
 
     def loader(self, stage_number: int, first: int, steps: int, places: Sequence[Any] | None) -> Loader:
         """Batches for this process, in pieces as they are accumulated.
