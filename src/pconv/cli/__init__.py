@@ -7,6 +7,8 @@ from typing import Any
 import click
 
 from pconv import __version__
+from pconv.cli.export import export
+from pconv.cli.info import info
 from pconv.cli.inpaint import inpaint
 from pconv.cli.masks import masks
 from pconv.cli.train import shards, train
@@ -29,5 +31,5 @@ def main() -> None:
     """Fill holes in photos with partial convolutions (Liu et al., ECCV 2018)."""
 
 
-for command in (inpaint, train, shards, masks):
+for command in (inpaint, info, export, train, shards, masks):
     main.add_command(command)
