@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor
 
+from pconv.errors import InputError
 from pconv.files import replacing
 from pconv.models import GRAPH_FORMAT
 from pconv.nn.fused import UNPHASED, scale_and_shift
@@ -51,7 +52,13 @@ def save_onnx(
         image: what the graph takes and gives.
         fp16_weights: store weights in half precision, to be computed with in single; halves the file.
         opset: of ONNX, from 13.
+
+    Raises:
+        InputError: ``opset`` is older, or newer than the onnx package knows.
     """
+    newest = onnx.defs.onnx_opset_version()
+    if not LOWEST_OPSET <= opset <= newest:
+        raise InputError(f"this onnx package knows opsets up to {newest}, and pconv needs {LOWEST_OPSET}; got {opset}")
     model = build(network, image, fp16_weights, opset)
     helper.set_model_props(
         model,
