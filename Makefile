@@ -17,8 +17,10 @@ check: $(VENV)/.ready-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(VENV)/.ready-dev
-	$(BIN)/python benchmarks/network.py --quick
+bench: $(VENV)/.ready-bench
+	for each in layer network train_step inference cold_start peers sizes; do \
+		$(BIN)/python benchmarks/$$each.py --quick || exit 1; echo; \
+	done
 
 $(VENV)/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -28,13 +30,17 @@ $(VENV)/.made:
 	@touch $@
 
 $(VENV)/.ready: $(VENV)/.made pyproject.toml constraints.txt
-	@echo "Installing pconv and PyTorch (once; some minutes)"
+	@echo "Installing pconv (once)"
 	$(PIP) -e .
 	@touch $@
 
 $(VENV)/.ready-dev: $(VENV)/.ready
-	@echo "Installing what tests and training need (once)"
+	@echo "Installing PyTorch and what tests and training need (once; some minutes)"
 	$(PIP) -e '.[dev]'
+	@touch $@
+
+$(VENV)/.ready-bench: $(VENV)/.ready-dev
+	$(PIP) -e '.[bench]'
 	@touch $@
 
 clean:

@@ -5,7 +5,7 @@
     python benchmarks/sizes.py --peers --lama DIR --port DIR    # networks from checkouts too
 
 Every point is a process of its own: two fills, the second one timed; memory is the process's highest less what it
-had before the first. A method stops at the first size that takes it longer than --limit. A JSON line comes last.
+had before the first. A method stops where --limit is near. A JSON line comes last.
 """
 
 from __future__ import annotations
@@ -24,7 +24,11 @@ from common import finish, machine, show
 
 from pconv.filling.backends import BACKENDS, installed
 
-SIDES = (256, 512, 1024, 2048, 3072, 4096)
+SIDES = (256, 512, 1024, 2048, 4096)
+PATIENCE = 4
+"""Limits that a process may take: it loads, and fills twice."""
+GROWTH = 4
+"""Of the pixels from one side to the next: a method that would then take longer than the limit ends."""
 
 
 def measure_here(name: str, side: int, lama: Path | None, port: Path | None) -> dict[str, float]:
@@ -44,7 +48,7 @@ def measure_here(name: str, side: int, lama: Path | None, port: Path | None) -> 
 def draw(points: dict[str, dict[int, dict[str, float]]], path: Path) -> None:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8, 5), layout="constrained")
+    figure = Figure(figsize=(9, 5), layout="constrained")
     axes = figure.subplots()
     for name, measured in points.items():
         bold = name.startswith("pconv")
@@ -53,7 +57,7 @@ def draw(points: dict[str, dict[int, dict[str, float]]], path: Path) -> None:
     axes.set(xscale="log", yscale="log", xlabel="megapixels", ylabel="seconds")
     axes.set_title(f"Filling 10 to 15 % of a photo ({os.cpu_count()} CPU cores)")
     axes.grid(alpha=0.3)
-    axes.legend()
+    figure.legend(loc="outside right upper")
     figure.savefig(path, dpi=120)
 
 
@@ -84,13 +88,15 @@ def main(
             if name in ended:
                 continue
             command = [sys.executable, __file__, "--one", name, str(side), *checkouts]
-            done = subprocess.run(command, capture_output=True, text=True)
-            if done.returncode:
+            try:
+                done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=PATIENCE * limit)
+            except (subprocess.TimeoutExpired, subprocess.CalledProcessError) as error:
                 ended.add(name)
-                print(f"{name} failed at {side} px: {done.stderr.strip().splitlines()[-1:]}", file=sys.stderr)
+                print(f"{name} did not finish at {side} px: {error}", file=sys.stderr)
                 continue
             measured[side] = json.loads(done.stdout.splitlines()[-1])
-            if measured[side]["seconds"] > limit:
+            print(f"{name} at {side} px: {measured[side]['seconds']:.2f} s", file=sys.stderr)
+            if measured[side]["seconds"] * GROWTH > limit:
                 ended.add(name)
     rows = {
         name: {f"{side} px": f"{p['seconds']:.2f} s {p['mb']:.0f} MB" for side, p in measured.items()}

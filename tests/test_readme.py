@@ -91,3 +91,12 @@ def test_the_fine_tuning_example_makes_its_pictures(tmp_path):
     done = subprocess.run([*compare, "default", "-o", str(tmp_path / "out.png")], check=True, capture_output=True)
     assert b"dB over the hole  default" in done.stdout
     assert (tmp_path / "out.png").exists()
+
+
+def test_the_onnx_pages_code_runs(empty_folder):
+    page = (ROOT / "docs" / "onnx.md").read_text()
+    command = next(line for line in page.splitlines() if line.startswith("pconv export default -o model.onnx "))
+    result = CliRunner().invoke(main, shlex.split(command.partition("  #")[0])[1:])
+    assert result.exit_code == 0, result.output
+    exec(re.search(r"```python\n(.*?)```", page, re.S)[1], {})
+    assert (empty_folder / "filled.png").exists()

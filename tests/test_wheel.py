@@ -59,6 +59,9 @@ def test_python_without_torch(base, tmp_path):
 import numpy as np, pconv
 hole = pconv.irregular_hole(60, 80, (0.1, 0.2), generator=np.random.default_rng(0))
 image = np.full((60, 80, 3), 0.4)
+try: pconv.PartialConv2d
+except ModuleNotFoundError as error: assert "PartialConv2d needs PyTorch: pip install 'pconv[torch]'" in str(error)
+else: raise SystemExit("torch is here")
 assert 0 < abs(pconv.inpaint(image, hole) - 0.4)[hole].mean() < 0.1
 """
     run(base / "python", "-c", code, cwd=tmp_path)

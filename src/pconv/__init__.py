@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pconv.holes.strokes import irregular_hole
     from pconv.nn.checkpoint import load_network, save_network
     from pconv.nn.convert import convert_padding
+    from pconv.nn.fused import FusedUNet
     from pconv.nn.layers import (
         PartialConv1d,
         PartialConv2d,
@@ -40,6 +41,7 @@ _HOMES = {
     "pconv.filling.predictor": ["Inpainter", "inpaint"],
     "pconv.nn.checkpoint": ["load_network", "save_network"],
     "pconv.nn.convert": ["convert_padding"],
+    "pconv.nn.fused": ["FusedUNet"],
     "pconv.nn.layers": [
         *(f"PartialConv{n}d" for n in (1, 2, 3)),
         *(f"PartialPadConv{n}d" for n in (1, 2, 3)),
@@ -53,6 +55,7 @@ _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
     "PRESETS",
+    "FusedUNet",
     "ImageFileError",
     "Inpainter",
     "InpaintingLoss",
@@ -86,7 +89,15 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOME_OF:
         raise AttributeError(f"module 'pconv' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOME_OF[name]), name)
+    try:
+        home = importlib.import_module(_HOME_OF[name])
+    except ModuleNotFoundError as error:
+        if error.name not in ("torch", "safetensors"):
+            raise
+        raise ModuleNotFoundError(
+            f"pconv.{name} needs PyTorch: pip install 'pconv[torch]'", name=error.name
+        ) from error
+    return getattr(home, name)
 
 
 def __dir__() -> list[str]:
