@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from pconv import __version__
+from pconv.cli.evaluate import evaluate
 from pconv.cli.inpaint import inpaint
 from pconv.cli.masks import masks
 from pconv.cli.train import shards, train
@@ -29,5 +30,5 @@ def main() -> None:
     """Fill holes in photos with partial convolutions (Liu et al., ECCV 2018)."""
 
 
-for command in (inpaint, train, shards, masks):
+for command in (inpaint, train, shards, masks, evaluate):
     main.add_command(command)

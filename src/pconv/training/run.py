@@ -17,6 +17,7 @@ from torch.utils.tensorboard import SummaryWriter
 from pconv.errors import TrainingError
 from pconv.holes.ratios import RATIO_BINS
 from pconv.nn.checkpoint import find_model, load_network, save_network
+from pconv.nn.plain import FILLS, PlainConfig, PlainUNet
 from pconv.nn.unet import PRESETS, PConvUNet
 from pconv.training.checkpoint import STATE_FILE, save_state
 from pconv.training.config import TrainConfig
@@ -38,7 +39,7 @@ class Run:
 
     def __init__(self, config: TrainConfig, out: Path, fabric: Fabric) -> None:
         torch.manual_seed(config.seed)
-        net = PConvUNet(PRESETS[config.model])
+        net = new_network(config)
         if config.init:
             start_from, _ = load_network(find_model(config.init))
             if start_from.config != net.config:
@@ -150,6 +151,15 @@ class Run:
             self.best = mean
             self._save_average(BEST_FILE)
         return "validation PSNR  " + "  ".join(f"{level:.2f}" for level in levels) + f"  mean {mean:.2f} dB"
+
+
+def new_network(config: TrainConfig) -> PConvUNet:
+    """The preset's network with fresh weights; a plain one is trained in the same way, by the same calls."""
+    preset = PRESETS[config.model]
+    if config.convolution == "partial":
+        return PConvUNet(preset)
+    fill = FILLS[config.convolution.removeprefix("plain-")]
+    return cast(PConvUNet, PlainUNet(PlainConfig(**vars(preset), fill=fill)))
 
 
 def ema_update(decay: float) -> Any:
