@@ -188,7 +188,7 @@ def turned(size: tuple[int, int], photo: tuple[int, int]) -> tuple[int, int]:
 
 
 def pair_up(masks: Sequence[Mask], photos: Sequence[Path], sizes: Sequence[tuple[int, int]]) -> list[Pair]:
-    """Photo after photo for one mask after the other, from the first again when there are no more.
+    """A photo for each mask: all photos in a random order of a fixed seed, then all again in another.
 
     A made mask lies across or upright as its photo does.
 
@@ -196,8 +196,8 @@ def pair_up(masks: Sequence[Mask], photos: Sequence[Path], sizes: Sequence[tuple
         InputError: a photo is smaller than its mask.
     """
     pairs = []
-    for number, mask in enumerate(masks):
-        path, (height, width) = photos[number % len(photos)], sizes[number % len(photos)]
+    for mask, which in zip(masks, _order(len(masks), len(photos)), strict=True):
+        path, (height, width) = photos[which], sizes[which]
         if mask.source == "made":
             mask = mask._replace(size=turned(mask.size, (height, width)))
         if height < mask.size[0] or width < mask.size[1]:
@@ -208,6 +208,15 @@ def pair_up(masks: Sequence[Mask], photos: Sequence[Path], sizes: Sequence[tuple
             )
         pairs.append(Pair(mask, path))
     return pairs
+
+
+def _order(count: int, photos: int) -> list[int]:
+    """``count`` numbers of photos; in turn, each cell would get the same few of a small folder."""
+    order: list[int] = []
+    while len(order) < count:
+        draws = np.random.default_rng([MASK_SET, 99, len(order)]).random(photos)
+        order.extend(np.argsort(draws, kind="stable").tolist())
+    return order[:count]
 
 
 def fitted(photo: Path, size: tuple[int, int]) -> Pixels:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import multiprocessing
+import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -232,12 +234,8 @@ def _measure(vgg: Path | None) -> str:
 
 def _start_worker() -> None:
     """Ctrl-C is for the parent; one thread each, since there is a process for each core."""
-    import logging
-
-    import torch
-
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    torch.set_num_threads(1)
+    os.environ["OMP_NUM_THREADS"] = "1"  # torch reads it when it is imported, which only some methods do
     logging.disable(logging.WARNING)  # PyPatchMatch tells how it was built, load_vgg which blocks there are
     try:
         import cv2
