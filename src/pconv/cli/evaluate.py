@@ -30,6 +30,16 @@ def split_methods(ctx: click.Context, option: click.Parameter, value: str | None
     return [*found, command + rest] if command else found
 
 
+def parse_caps(ctx: click.Context, option: click.Parameter, values: tuple[str, ...]) -> dict[str, int]:
+    caps = {}
+    for value in values:
+        name, equals, number = value.rpartition("=")
+        if not equals or not number.isdigit() or int(number) < 1:
+            raise click.BadParameter(f"{value!r} caps nothing; write METHOD=PAIRS, such as fsr=5")
+        caps[name] = int(number)
+    return caps
+
+
 @click.command()
 @click.option("--photos", type=PathType, help="Folder of photos, read recursively.")
 @click.option(
@@ -38,7 +48,7 @@ def split_methods(ctx: click.Context, option: click.Parameter, value: str | None
 @click.option("--masks", type=PathType, help="Folder of mask files instead of the made set.")
 @click.option("--polarity", type=click.Choice(POLARITIES), default="auto", show_default=True, help="Of mask files.")
 @click.option(
-    "--model", "models", multiple=True, help="default, or a checkpoint's path; repeatable, the first counts."
+    "--model", "models", multiple=True, help="default, none or a checkpoint's path; repeatable, the first counts."
 )
 @click.option(
     "--against",
@@ -59,6 +69,9 @@ def split_methods(ctx: click.Context, option: click.Parameter, value: str | None
 @click.option(
     "--time-limit", type=click.FloatRange(min=1), default=300.0, show_default=True, help="Seconds for one fill."
 )
+@click.option(
+    "--cap", "caps", multiple=True, callback=parse_caps, help="METHOD=PAIRS a cell, for slow ones; repeatable."
+)
 @click.option("--markdown", type=PathType, help="Write the tables here as well.")
 @click.option("-o", "--output", "out", type=PathType, required=True, help="Folder of the report; made if missing.")
 def evaluate(
@@ -77,6 +90,7 @@ def evaluate(
     paper: bool,
     jobs: int | None,
     time_limit: float,
+    caps: dict[str, int],
     markdown: Path | None,
     out: Path,
 ) -> None:
@@ -106,15 +120,18 @@ def evaluate(
             if masks and not masks.is_dir():
                 raise InputError(f"no folder of masks at {masks}")
             names = against or (QUICK if quick else ALL).split(",")
-            methods = known.our_methods(list(models) or ["default"])
+            methods = known.our_methods([m for m in models or ("default",) if m != "none"])
             methods += known.find_methods([n for n in names if n != "none"], plain_model, time_limit)
+            methods = known.capped(methods, caps)
+            if not methods:
+                raise InputError("nothing to evaluate: --model none needs a method in --against")
     make_folder(out)
     request = Request(
         photos=paths,
         photos_name=photos.name if photos else "bundled photos",
         methods=methods,
         out=out,
-        settings=Settings(out, True, vgg, time_limit, jobs or os.cpu_count() or 1),
+        settings=Settings(out, vgg=vgg, time_limit=time_limit, jobs=jobs or os.cpu_count() or 1),
         masks=masks,
         polarity=polarity,
         per_cell=per_cell or (QUICK_PER_CELL if quick else 20),

@@ -5,15 +5,16 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import importlib.util
+import json
 import re
 import shlex
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
 
-from pconv.errors import InputError
+from pconv.errors import InputError, ModelError
 from pconv.evaluation import baselines
 from pconv.evaluation.baselines import Fill
 
@@ -32,6 +33,7 @@ class Method:
         fingerprint: changes when the method could give other pixels: a file's hash, a package's version, a command.
         make: makes the function that fills, in the process that will call it.
         ours: whether others are compared to it.
+        cap: pairs of each cell that it is run at, the first ones; None is all.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Method:
     fingerprint: str
     make: Callable[[], Fill]
     ours: bool = False
+    cap: int | None = None
 
 
 @dataclass(frozen=True)
@@ -99,18 +102,31 @@ def find_methods(names: list[str], plain_model: Path | None, time_limit: float) 
     return found
 
 
+def capped(methods: list[Method], caps: Mapping[str, int]) -> list[Method]:
+    """The methods with the caps of those named, for what is too slow to run at every pair.
+
+    Raises:
+        InputError: a name that none of them has.
+    """
+    unknown = caps.keys() - {method.name for method in methods}
+    if unknown:
+        names = ", ".join(method.name for method in methods)
+        raise InputError(f"--cap names {min(unknown)!r}, which is not run here; there are {names}")
+    return [replace(method, cap=caps.get(method.name)) for method in methods]
+
+
 def our_methods(models: list[str]) -> list[Method]:
     """Our network with each of these checkpoints; the first is the one that others are compared to.
 
     Raises:
-        ModelError: no such model.
+        ModelError: no such model, or not a checkpoint of partial convolutions.
     """
-    from pconv.nn.checkpoint import find_model, load_network
+    from pconv.nn.checkpoint import find_model
 
     found: list[Method] = []
     for model in dict.fromkeys(models):
         path = find_model(model).resolve()
-        load_network(path)
+        _check_partial(path)
         name = _unused("pconv-" + _slug(model if model == "default" else path.stem), [m.name for m in found])
         label = f"pconv {model}" if model == "default" else f"pconv {path.parent.name}/{path.stem}"
         found.append(Method(name, label, _hash(path), partial(baselines.network, path), ours=not found))
@@ -176,6 +192,23 @@ def _command(name: str, taken: list[str], limit: float) -> Method:
         raise InputError(f"the command {template!r} cannot be understood: {error}") from error
     short = _unused(f"cmd-{_slug(Path(words[0]).stem)}", taken)
     return Method(short, template, f"command {template}", partial(baselines.command, template, limit))
+
+
+def _check_partial(path: Path) -> None:
+    """From the header alone: whoever fills with it reads all of it."""
+    from safetensors import SafetensorError, safe_open
+
+    from pconv.nn.checkpoint import FORMAT
+
+    try:
+        with safe_open(path, "np") as file:
+            metadata = file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{path} is not a complete safetensors file ({error}); give a checkpoint of pconv") from error
+    if metadata.get("format") != FORMAT:
+        raise ModelError(f"{path} is a safetensors file, but not a checkpoint of pconv")
+    if "fill" in json.loads(metadata.get("config", "{}")):
+        raise ModelError(f"{path} is a network of plain convolutions; give it as --plain-model, with --against plain")
 
 
 def _unused(name: str, taken: list[str]) -> str:

@@ -23,9 +23,9 @@ def curve(results: Results, metric: Metric) -> str:
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
+    figure = Figure(figsize=(6.4, 4.2))
     FigureCanvasSVG(figure)
-    axes = figure.add_subplot()
+    axes = figure.add_axes((0.11, 0.12, 0.87, 0.85))  # a layout engine would draw everything twice
     middles = [(low + high) / 2 for low, high in RATIO_BINS]
     for place, method in enumerate(results.methods):
         shift = (place - (len(results.methods) - 1) / 2) * _SPREAD / 2
@@ -41,8 +41,8 @@ def curve(results: Results, metric: Metric) -> str:
             axes.errorbar(
                 [x for x, _ in known], [v.mean for _, v in known], yerr=gaps, linestyle=style, color=f"C{place}",
                 linewidth=2.4 if method.ours else 1.2, elinewidth=0.7, marker="o", markersize=3,
-                label=None if border else method.label,
             )  # fmt: skip
+        axes.plot([], [], color=f"C{place}", label=method.label)
     axes.set(xlabel="hole ratio (solid: no border holes, dashed: border holes)", ylabel=metric.title)
     axes.grid(alpha=0.3)
     axes.legend(fontsize=7)

@@ -40,9 +40,6 @@ METRICS_VERSION = 1
 GREY = 127
 """What methods get to see in the hole."""
 
-_FINISH_S = 60
-"""What a worker may take beyond the time limit, to load a model and to measure."""
-
 
 class Score(NamedTuple):
     """What a method reached at a pair: metrics by name, and the seconds its fill took."""
@@ -73,7 +70,8 @@ class Settings:
         folder: where results are kept.
         white_is_hole: polarity of mask files.
         vgg: weights for the VGG distance; None leaves it out.
-        time_limit: seconds for one fill; a minute more is given for loading a model and for measuring.
+        time_limit: seconds for one fill.
+        grace: seconds that a worker may take beyond that, to load a model and to measure.
         jobs: processes at a time.
     """
 
@@ -81,6 +79,7 @@ class Settings:
     white_is_hole: bool = True
     vgg: Path | None = None
     time_limit: float = 300.0
+    grace: float = 60.0
     jobs: int = 1
 
     @property
@@ -101,11 +100,12 @@ def pair_digest(photo: NDArray[np.uint8], hole: NDArray[np.bool_]) -> str:
 
 
 def make_tasks(pairs: Sequence[Pair], digests: Sequence[str], methods: Sequence[Method]) -> list[Task]:
-    """Every pair for every method, pair after pair."""
+    """Every pair for every method (as far as its cap goes), pair after pair."""
     return [
         Task(pair, method, hashlib.sha256(f"{digest}\n{method.name}\n{method.fingerprint}".encode()).hexdigest()[:32])
         for pair, digest in zip(pairs, digests, strict=True)
         for method in methods
+        if method.cap is None or pair.mask.number < method.cap
     ]
 
 
@@ -146,7 +146,7 @@ def _in_processes(
         try:
             futures: dict[Future[Score], Task] = {
                 pool.schedule(
-                    compute, args=[task, settings, measured_by], timeout=settings.time_limit + _FINISH_S
+                    compute, args=[task, settings, measured_by], timeout=settings.time_limit + settings.grace
                 ): task
                 for task in tasks
             }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -96,7 +96,7 @@ def evaluate(request: Request, progress: Progress, say: Callable[[str], None]) -
         masks, source = _made(request, sizes)
     else:
         masks, source, white_is_hole, found = _given(request, progress)
-        settings = Settings(settings.folder, white_is_hole, settings.vgg, settings.time_limit, settings.jobs)
+        settings = replace(settings, white_is_hole=white_is_hole)
         notes += found
     pairs = pair_up(masks, photos, sizes)
 

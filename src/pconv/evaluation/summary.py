@@ -59,6 +59,7 @@ class Results:
     scores: dict[tuple[str, str], Score] = field(default_factory=dict)
     failures: dict[tuple[str, str], str] = field(default_factory=dict)
     whole: dict[str, dict[str, float]] = field(default_factory=dict)
+    _differences: dict[tuple[str, str, tuple[Cell, ...]], Estimate] = field(default_factory=dict, repr=False)
 
     @property
     def ours(self) -> Method:
@@ -84,15 +85,21 @@ class Results:
 
     def all_cells(self, method: Method, metric: Metric) -> Estimate:
         """The mean over the cells, which is known only where every cell is full."""
-        if self.short_cells() or self.unfinished(method):
+        if self.short_cells() or self.unfinished(method) or self.is_capped(method):
             return estimate()
         return estimate(*[self.values(method, metric, cell) for cell in CELLS])
 
     def difference(self, other: Method, metric: Metric, cells: Sequence[Cell]) -> Estimate:
         """Ours minus the other, pair by pair, over the pairs of these cells that both finished.
 
-        For sharpness the difference of the distances from 1.
+        For sharpness the difference of the distances from 1. Scores do not change once this was asked.
         """
+        key = other.name, metric.name, tuple(cells)
+        if key not in self._differences:
+            self._differences[key] = self._difference(other, metric, cells)
+        return self._differences[key]
+
+    def _difference(self, other: Method, metric: Metric, cells: Sequence[Cell]) -> Estimate:
         differences: list[list[float]] = []
         for cell in cells:
             both = [
@@ -116,6 +123,10 @@ class Results:
     def unfinished(self, method: Method) -> dict[str, str]:
         """Pairs at which the method failed, with reasons."""
         return {pair: reason for (name, pair), reason in self.failures.items() if name == method.name}
+
+    def is_capped(self, method: Method) -> bool:
+        """Whether it was run at fewer pairs than the others, as asked."""
+        return method.cap is not None and method.cap < self.per_cell
 
     def seconds(self, method: Method) -> float:
         """The median time of one fill."""

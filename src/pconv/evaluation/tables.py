@@ -104,6 +104,11 @@ def warnings(results: Results) -> list[str]:
     if short:
         lines.append("there is no mean over all cells, since some have too few pairs")
     for method in results.methods:
+        if results.is_capped(method):
+            lines.append(
+                f"{method.label} was run at the first {method.cap} of {results.per_cell} pairs in each cell only, as asked; "
+                f"its means are of these, its paired differences too"
+            )
         failed = results.unfinished(method)
         if failed:
             reason = next(iter(failed.values()))
