@@ -135,9 +135,18 @@ def _missing(*modules: str) -> str:
 
 @contextmanager
 def _used(weights: Path) -> Iterator[None]:
-    """What torch and torchmetrics raise on files that are not what they need, as one of ours."""
+    """What torch and torchmetrics raise on files that are not what they need, as one of ours.
+
+    torch-fidelity unpickles files without care; so this reads them first as weights only, which no code gets through.
+    """
+    import torch
+
+    try:
+        torch.load(weights, map_location="cpu", weights_only=True)
+    except Exception as error:  # an unpickler that meets any file can raise anything
+        raise EvaluationError(f"{weights} is no file of weights, or holds more than weights") from error
     try:
         yield
-    except Exception as error:  # an unpickler that meets any file can raise anything
+    except Exception as error:  # tensors of other names or shapes
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise EvaluationError(f"{weights} cannot be used as weights: {reason}") from error

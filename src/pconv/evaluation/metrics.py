@@ -5,12 +5,15 @@ Pictures are ``(H, W, 3)`` uint8, a hole is ``(H, W)`` bool, True = hole. A metr
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from pconv.training.features import VGG16Features
 
 Pixels = NDArray[np.uint8]
@@ -70,13 +73,18 @@ def sharpness(picture: Pixels, truth: Pixels, hole: Hole) -> float:
     return _detail(picture, hole) / was if was else float("nan")
 
 
-def vgg_distance(vgg: VGG16Features, picture: Pixels, truth: Pixels) -> float:
-    """The sum over the pools that ``vgg`` has of the mean |Psi_p(picture) - Psi_p(truth)|; 0 is equal."""
+def vgg_features(vgg: VGG16Features, picture: Pixels) -> list[Tensor]:
+    """What each pool of ``vgg`` makes of a picture."""
     import torch
 
-    pixels = torch.from_numpy(np.stack([picture, truth])).permute(0, 3, 1, 2).float() / 255
+    pixels = torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 255
     with torch.inference_mode():
-        return float(sum((pool[0] - pool[1]).abs().mean() for pool in vgg(pixels)))
+        return vgg(pixels)
+
+
+def vgg_distance(picture: Sequence[Tensor], truth: Sequence[Tensor]) -> float:
+    """The sum over the pools of the mean |Psi_p(picture) - Psi_p(truth)|, of two :func:`vgg_features`; 0 is equal."""
+    return float(sum((a - b).abs().mean() for a, b in zip(picture, truth, strict=True)))
 
 
 def _difference(picture: Pixels, truth: Pixels) -> NDArray[np.float64]:

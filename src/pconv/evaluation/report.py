@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pconv import __version__
 from pconv.evaluation.protocol import CELLS, MASK_SET, hole_of
 from pconv.evaluation.published import SOURCE
 from pconv.evaluation.runner import METRICS_VERSION, Settings
@@ -31,7 +30,16 @@ from pconv.evaluation.tables import (
 from pconv.files import replacing
 from pconv.holes.ratios import RATIO_BINS
 
-_PACKAGES = ("numpy", "pillow", "torch", "scikit-image", "opencv-contrib-python-headless", "pypatchmatch", "scipy")
+_PACKAGES = (
+    "pconv",
+    "numpy",
+    "pillow",
+    "torch",
+    "scikit-image",
+    "opencv-contrib-python-headless",
+    "pypatchmatch",
+    "scipy",
+)
 
 
 @dataclass
@@ -84,7 +92,6 @@ def write_summary(results: Results, settings: Settings, about: About, path: Path
     groups: dict[str, Sequence[Any]] = {cell.name: (cell,) for cell in CELLS}
     groups |= {f"{low:g}-{high:g}": cells_of_bin(number) for number, (low, high) in enumerate(RATIO_BINS)}
     content = {
-        "pconv": __version__,
         "command": about.command,
         "config": {
             "photos": about.photos,

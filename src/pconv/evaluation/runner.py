@@ -31,6 +31,8 @@ from pconv.evaluation.protocol import Pair, fitted, hole_of
 from pconv.files import replacing
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from pconv.evaluation.baselines import Fill
     from pconv.training.features import VGG16Features
 
@@ -203,18 +205,19 @@ def compute(task: Task, settings: Settings, measured_by: str) -> Score:
             raise ValueError(f"it returned {filled.dtype} {filled.shape} for a photo of uint8 {truth.shape}")
         _write_fill(np.where(hole[..., None], filled, np.uint8(0)), path, seconds)
     composite = read_fill(task, settings)
-    score = Score(measure(composite, truth, hole, settings.vgg), seconds)
+    score = Score(measure(composite, truth, hole), seconds)
+    if settings.vgg:
+        features = metrics.vgg_features(_vgg(settings.vgg), composite)
+        score.values["vgg"] = metrics.vgg_distance(features, _truth_features(task.pair, settings))
     values = {name: value if np.isfinite(value) else None for name, value in score.values.items()}
     _write(settings.scores / f"{task.key}.json", {"values": values, "seconds": seconds, "measured_by": measured_by})
     return score
 
 
-def measure(
-    composite: NDArray[np.uint8], truth: NDArray[np.uint8], hole: NDArray[np.bool_], vgg: Path | None
-) -> dict[str, float]:
-    """All metrics of one composite by their names (see :mod:`pconv.evaluation.summary`)."""
+def measure(composite: NDArray[np.uint8], truth: NDArray[np.uint8], hole: NDArray[np.bool_]) -> dict[str, float]:
+    """All metrics of one composite that need no network, by their names (see :mod:`pconv.evaluation.summary`)."""
     similarity = metrics.ssim_map(composite, truth)
-    values = {
+    return {
         "l1": metrics.l1_percent(composite, truth),
         "psnr": metrics.psnr(composite, truth),
         "ssim": metrics.mean_ssim(similarity),
@@ -223,9 +226,6 @@ def measure(
         "ssim_hole": metrics.mean_ssim(similarity, hole),
         "sharpness": metrics.sharpness(composite, truth, hole),
     }
-    if vgg:
-        values["vgg"] = metrics.vgg_distance(_vgg(vgg), composite, truth)
-    return values
 
 
 def _measure(vgg: Path | None) -> str:
@@ -247,6 +247,12 @@ def _start_worker() -> None:
 @lru_cache(maxsize=1)
 def _pictures(pair: Pair, white_is_hole: bool) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     return fitted(pair.photo, pair.mask.size), hole_of(pair.mask, white_is_hole)
+
+
+@lru_cache(maxsize=1)
+def _truth_features(pair: Pair, settings: Settings) -> list[Tensor]:
+    assert settings.vgg is not None
+    return metrics.vgg_features(_vgg(settings.vgg), _pictures(pair, settings.white_is_hole)[0])
 
 
 _made: dict[str, Fill] = {}

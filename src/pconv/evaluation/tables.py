@@ -106,8 +106,8 @@ def warnings(results: Results) -> list[str]:
     for method in results.methods:
         if results.is_capped(method):
             lines.append(
-                f"{method.label} was run at the first {method.cap} of {results.per_cell} pairs in each cell only, as asked; "
-                f"its means are of these, its paired differences too"
+                f"{method.label} was run at the first {method.cap} of {results.per_cell} pairs in each cell only, as "
+                f"asked; its means are of these, its paired differences too"
             )
         failed = results.unfinished(method)
         if failed:
