@@ -79,7 +79,8 @@ def vgg_features(vgg: VGG16Features, picture: Pixels) -> list[Tensor]:
 
     pixels = torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 255
     with torch.inference_mode():
-        return vgg(pixels)
+        features: list[Tensor] = vgg(pixels)
+    return features
 
 
 def vgg_distance(picture: Sequence[Tensor], truth: Sequence[Tensor]) -> float:
