@@ -20,7 +20,7 @@ from types import ModuleType, SimpleNamespace
 
 import click
 import torch
-from network import interleaved, processor
+from common import interleaved, processor
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 

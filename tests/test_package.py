@@ -10,8 +10,9 @@ import pytest
 import pconv
 
 ROOT = Path(pconv.__file__).parent
-BASE = {"errors", "files"}
+BASE = {"errors", "files", "models"}
 MAY_IMPORT = {
+    "models": BASE,
     "nn": BASE,
     "holes": BASE,
     "filling": BASE | {"nn"},
@@ -49,13 +50,18 @@ def test_importing_pconv_or_asking_for_help_loads_nothing_heavy():
 import sys, pconv.cli
 try: pconv.cli.main(["inpaint", "--help"])
 except SystemExit: pass
-print([m for m in ("torch", "numpy", "PIL", "pydantic", "cv2", "rich") if m in sys.modules])
+print([m for m in ("torch", "numpy", "PIL", "pydantic", "onnxruntime", "cv2", "rich") if m in sys.modules])
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
 
 
-def test_inference_does_not_load_training():
-    code = "import sys, pconv; pconv.Inpainter; print([m for m in sys.modules if 'pconv.training' in m])"
+def test_inference_loads_neither_training_nor_torch():
+    code = """
+import sys, numpy, pconv
+hole = numpy.eye(64, dtype=bool)
+pconv.Inpainter(backend="onnxruntime")(numpy.full((64, 64), 0.5), hole)
+print([m for m in sys.modules if "pconv.training" in m or m == "torch"])
+"""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

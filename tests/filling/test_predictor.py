@@ -10,7 +10,7 @@ from PIL import Image
 import pconv
 from pconv import Inpainter, InputError, ModelError, PConvUNet, UNetConfig, save_network
 from pconv.filling.images import read_hole, read_image
-from pconv.filling.predictor import _cached_inpainter, fill_wide
+from pconv.filling.predictor import _cached_inpainter
 
 
 def picture(height, width, channels, dtype, seed=0):
@@ -202,23 +202,6 @@ def test_big_endian_arrays_are_filled_like_others(inpainter):
     filled = inpainter(image.astype(">u2"), hole)
     assert filled.dtype == np.dtype(">u2")
     assert np.array_equal(filled, inpainter(image, hole))
-
-
-def test_the_middle_of_a_hole_wider_than_the_network_sees_is_filled_from_a_smaller_picture(inpainter):
-    image = np.full((400, 400, 3), 0.2)
-    image[:, 200:] = 0.7
-    hole = np.zeros((400, 400), bool)
-    hole[10:390, 10:390] = True
-    net = inpainter._network
-    tensor, valid = torch.tensor(image).float().permute(2, 0, 1)[None], torch.tensor(~hole)[None, None]
-    with torch.no_grad():
-        output, reached = net.predict(tensor, valid)
-        filled = fill_wide(net, tensor, valid)
-    assert not reached.all()  # a tiny network alone leaves a constant here
-    beyond = ~reached.expand_as(output)
-    assert output[beyond].std() == 0
-    assert torch.equal(filled[~beyond], output[~beyond])
-    assert filled[beyond].std() > 0
 
 
 def test_a_model_whose_training_diverged_is_refused(tmp_path):

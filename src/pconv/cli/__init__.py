@@ -8,6 +8,8 @@ import click
 
 from pconv import __version__
 from pconv.cli.evaluate import evaluate
+from pconv.cli.export import export
+from pconv.cli.info import info
 from pconv.cli.inpaint import inpaint
 from pconv.cli.masks import masks
 from pconv.cli.train import shards, train
@@ -30,5 +32,5 @@ def main() -> None:
     """Fill holes in photos with partial convolutions (Liu et al., ECCV 2018)."""
 
 
-for command in (inpaint, train, shards, masks, evaluate):
+for command in (inpaint, info, export, train, shards, masks, evaluate):
     main.add_command(command)

@@ -17,8 +17,24 @@ from pconv.errors import InputError, ModelError
 @click.option("--invert", is_flag=True, help="Fill what is black in MASK instead of what is white.")
 @click.option("--model", default="default", show_default=True, help="A bundled model, or a checkpoint's path.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, mps.")
+@click.option(
+    "--backend", default="auto", show_default=True, help="onnxruntime, torch, openvino; auto takes the fastest."
+)
+@click.option("--precision", default="auto", show_default=True, help="fp32, bf16; auto: what the device is fast in.")
 @click.option("--force", is_flag=True, help="Allow OUT to replace PHOTO or MASK.")
-def inpaint(photo: Path, mask: Path, out: Path, invert: bool, model: str, device: str, force: bool) -> None:
+@click.option("-v", "--verbose", is_flag=True, help="Say what computes.")
+def inpaint(
+    photo: Path,
+    mask: Path,
+    out: Path,
+    invert: bool,
+    model: str,
+    device: str,
+    backend: str,
+    precision: str,
+    force: bool,
+    verbose: bool,
+) -> None:
     """Fill the white part of MASK in PHOTO.
 
     MASK has PHOTO's size; the line between white and black is at 50 % grey. Everything outside the hole stays as it
@@ -38,16 +54,18 @@ def inpaint(photo: Path, mask: Path, out: Path, invert: bool, model: str, device
     hole = read_hole(mask, invert)
 
     from pconv.filling.predictor import Inpainter, as_hole
-    from pconv.nn.checkpoint import find_model
-    from pconv.nn.devices import resolve_device
+    from pconv.models import find_model
 
     hole = as_hole(hole, (image.height, image.width))
     if hole.any():
         with wrong_usage(ModelError):
-            checkpoint = find_model(model)
+            find_model(model)
         with wrong_usage(InputError):
-            device_found = resolve_device(device)
-        image = Inpainter(checkpoint, device_found)(image, hole)
+            fill = Inpainter(model, device, backend, precision)
+        if verbose:
+            computes = fill.backend
+            click.echo(f"{computes.path} with {computes.name} on {computes.device} in {computes.precision}", err=True)
+        image = fill(image, hole)
     else:
         hint = "" if invert else " (--invert fills the black part)"
         click.echo(f"note: the mask marks nothing to fill{hint}; {out} is the photo as it was", err=True)

@@ -86,8 +86,8 @@ def patchmatch(photo: Pixels, hole: Hole) -> Pixels:
     return np.asarray(filled, dtype=np.uint8)
 
 
-def network(model: Path) -> Fill:
-    """Our network, from a checkpoint, on the CPU."""
+def network(model: str | Path) -> Fill:
+    """Our network, by its name or from a file, on the CPU."""
     from pconv.filling.predictor import Inpainter
 
     inpainter = Inpainter(model, "cpu")

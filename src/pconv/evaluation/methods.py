@@ -121,15 +121,18 @@ def our_methods(models: list[str]) -> list[Method]:
     Raises:
         ModelError: no such model, or not a checkpoint of partial convolutions.
     """
-    from pconv.nn.checkpoint import find_model
+    import pconv
+    from pconv.models import BUNDLED, CHECKPOINT, find_model
 
     found: list[Method] = []
     for model in dict.fromkeys(models):
         path = find_model(model).resolve()
-        _check_partial(path)
-        name = _unused("pconv-" + _slug(model if model == "default" else path.stem), [m.name for m in found])
-        label = f"pconv {model}" if model == "default" else f"pconv {path.parent.name}/{path.stem}"
-        found.append(Method(name, label, _hash(path), partial(baselines.network, path), ours=not found))
+        if path.suffix == CHECKPOINT:
+            _check_partial(path)
+        name = _unused("pconv-" + _slug(model if model in BUNDLED else path.stem), [m.name for m in found])
+        label = f"pconv {model}" if model in BUNDLED else f"pconv {path.parent.name}/{path.stem}"
+        fill = partial(baselines.network, model if model in BUNDLED else path)
+        found.append(Method(name, label, f"{_hash(path)}, pconv {pconv.__version__}", fill, ours=not found))
     return found
 
 

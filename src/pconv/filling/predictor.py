@@ -7,17 +7,14 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
 
 from pconv.errors import InputError, ModelError
+from pconv.filling.backends import open_backend
 from pconv.filling.images import hole_from_image
-from pconv.nn.checkpoint import DEFAULT_MODEL, find_model, load_network
-from pconv.nn.devices import resolve_device
-from pconv.nn.unet import PConvUNet
+from pconv.filling.wide import fill_wide
+from pconv.models import BUNDLED, DEFAULT_MODEL, find_model
 
 Picture = TypeVar("Picture", Image.Image, NDArray[np.generic])
 Hole = Image.Image | NDArray[np.generic]
@@ -29,20 +26,30 @@ class Inpainter:
     """Fills holes in photos with one network, loaded once; see :func:`inpaint` for single calls.
 
     Args:
-        model: "default" for the bundled one, or the path of a checkpoint made by ``pconv train``.
-        device: "auto", "cpu", "cuda", "cuda:1", "mps".
+        model: "default" for the bundled one, or the path of a checkpoint made by ``pconv train`` (``.safetensors``,
+            which needs PyTorch) or of a graph made by ``pconv export`` (``.onnx``).
+        device: "auto", "cpu"; with the torch backend also "cuda", "cuda:1", "mps".
+        backend: "onnxruntime", "torch", "openvino", or "auto": the fastest that is installed and can do it.
+        precision: "fp32", "bf16", or "auto": bf16 where backend and device compute in it.
+
+    Attributes:
+        backend: what was chosen, with its ``name``, ``device``, ``precision``, ``path`` and ``recipe``.
 
     Raises:
-        ModelError: no such model, or not a checkpoint.
-        InputError: no such device.
+        ModelError: no such model, or not a model.
+        InputError: no such device, backend or precision here; the message says what to install.
 
     Calls may come from several threads.
     """
 
-    def __init__(self, model: str | Path = DEFAULT_MODEL, device: str | torch.device = "auto") -> None:
-        self.device = resolve_device(device)
-        network, self.recipe = load_network(find_model(model), self.device)
-        self._network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    def __init__(
+        self,
+        model: str | Path = DEFAULT_MODEL,
+        device: str = "auto",
+        backend: str = "auto",
+        precision: str = "auto",
+    ) -> None:
+        self.backend = open_backend(model, str(device), backend, precision)
 
     def __call__(self, image: Picture, hole: Hole) -> Picture:
         """Return a copy of ``image`` in which the hole is filled; pixels outside the hole stay bit for bit.
@@ -91,7 +98,7 @@ class Inpainter:
         if not hole.any():
             return result
         colours = result if result.ndim == 3 else result[..., None]
-        inputs = self._network.config.in_channels
+        inputs = self.backend.channels
         if colours.shape[2] == 4 and inputs == 3:
             colours = colours[..., :3]
         if colours.shape[2] not in (1, inputs):
@@ -105,47 +112,29 @@ class Inpainter:
         colours[hole] = (filled * scale).round().astype(image.dtype) if scale else filled.astype(image.dtype)
         return result
 
-    @torch.inference_mode()
     def _predict(self, known: NDArray[np.float32], hole: NDArray[np.bool_]) -> NDArray[np.float32]:
-        """The network's output for ``(H, W, C)`` float32 in 0..1, clipped to 0..1."""
-        picture = torch.tensor(known, device=self.device).permute(2, 0, 1)[None]
-        valid = torch.tensor(~hole, device=self.device)[None, None]
-        output = fill_wide(self._network, picture, valid)[0]
-        if not output.isfinite().all():
+        """The filled picture for ``(H, W, C)`` float32 in 0..1."""
+        filled = fill_wide(self.backend, np.ascontiguousarray(known.transpose(2, 0, 1)), hole)
+        if not np.isfinite(filled).all():
             raise ModelError("the model's output is not finite: its training diverged; use another checkpoint")
-        filled: NDArray[np.float32] = output.clamp(0, 1).permute(1, 2, 0).cpu().numpy()
-        return filled
+        return filled.transpose(1, 2, 0)
 
 
-def fill_wide(network: PConvUNet, picture: Tensor, valid: Tensor) -> Tensor:
-    """The network's output for ``(1, C, H, W)``; pixels too deep in a hole for it to reach come from half the size.
-
-    A hole wider than the network sees stays unknown in its middle, and the output there is a constant. At half the
-    size the hole is half as wide; whatever is still out of reach comes from a quarter, and so on.
-    """
-    output, reached = network.predict(picture, valid)
-    if reached.all() or not valid.any() or min(picture.shape[2:]) < 2:
-        return output
-    known = valid.to(picture.dtype)
-    share = F.avg_pool2d(known, 2, ceil_mode=True)
-    smaller = F.avg_pool2d(picture * known, 2, ceil_mode=True) / share.clamp(min=1e-6)
-    coarse = fill_wide(network, smaller, share > 0)
-    coarse = F.interpolate(coarse, size=picture.shape[2:], mode="bilinear", align_corners=False)
-    return torch.where(reached, output, coarse)
-
-
-def inpaint(image: Picture, hole: Hole, model: str | Path = DEFAULT_MODEL, device: str = "auto") -> Picture:
+def inpaint(
+    image: Picture, hole: Hole, model: str | Path = DEFAULT_MODEL, device: str = "auto", backend: str = "auto"
+) -> Picture:
     """Return a copy of ``image`` in which ``hole`` (white / non-zero) is filled.
 
     Takes and returns what :meth:`Inpainter.__call__` does. The last models used stay loaded.
     """
-    path = find_model(model).resolve()
-    return _cached_inpainter(path, path.stat().st_mtime_ns, device)(image, hole)
+    file = find_model(model)
+    name = model if str(model) in BUNDLED else file.resolve()
+    return _cached_inpainter(name, file.stat().st_mtime_ns, device, backend)(image, hole)
 
 
 @lru_cache(maxsize=2)
-def _cached_inpainter(path: Path, _modified: int, device: str) -> Inpainter:
-    return Inpainter(path, device)
+def _cached_inpainter(model: str | Path, _modified: int, device: str, backend: str) -> Inpainter:
+    return Inpainter(model, device, backend)
 
 
 def as_hole(hole: Hole, size: tuple[int, int]) -> NDArray[np.bool_]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +17,6 @@ from pconv.files import replacing
 from pconv.nn.unet import PConvUNet, UNetConfig
 
 FORMAT = "pconv-unet-1"
-
-DEFAULT_MODEL = "default"
-BUNDLED = {DEFAULT_MODEL: "default.safetensors"}
 
 
 def save_network(network: PConvUNet, path: Path, recipe: Mapping[str, Any], dtype: torch.dtype | None = None) -> None:
@@ -75,19 +71,3 @@ def load_network(path: Path, device: torch.device | str = "cpu") -> tuple[PConvU
         missing_or_wrong = " ".join(str(error).split()[6:])
         raise ModelError(f"{path}: its tensors are not those of its network: {missing_or_wrong}") from error
     return network.eval().requires_grad_(False), recipe
-
-
-def find_model(model: str | Path) -> Path:
-    """The checkpoint of a bundled model's name, or the path itself.
-
-    Raises:
-        ModelError: neither a known name nor a file.
-    """
-    if str(model) in BUNDLED:
-        return Path(str(files("pconv") / "models" / BUNDLED[str(model)]))
-    try:
-        if Path(model).is_file():
-            return Path(model)
-    except (OSError, ValueError):  # no name that a file could have
-        pass
-    raise ModelError(f"unknown model {str(model)!r}: bundled is {', '.join(BUNDLED)}; or give a checkpoint's path")

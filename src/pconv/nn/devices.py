@@ -7,15 +7,19 @@ import torch
 from pconv.errors import InputError
 
 
+def known_devices() -> list[str]:
+    """The devices of this machine, the fastest first."""
+    gpus = [f"cuda:{i}" for i in range(torch.cuda.device_count())]
+    return [*gpus, *(["mps"] if torch.backends.mps.is_available() else []), "cpu"]
+
+
 def resolve_device(name: str | torch.device) -> torch.device:
     """The device called ``name`` ("cpu", "cuda", "cuda:1", "mps"); "auto" takes the fastest there is.
 
     Raises:
         InputError: no such device in this machine.
     """
-    known = [f"cuda:{i}" for i in range(torch.cuda.device_count())]
-    known += ["mps"] if torch.backends.mps.is_available() else []
-    known += ["cpu"]
+    known = known_devices()
     if str(name) == "auto":
         return torch.device(known[0])
     if str(name) not in (*known, *(["cuda"] if torch.cuda.is_available() else [])):

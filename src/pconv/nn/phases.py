@@ -18,6 +18,9 @@ SMALLEST_PHASED = 256
 _TAPS_OF_AXIS = ((0.0, 0.0, 1.0), (0.0, 1.0, 1.0), (1.0, 1.0, 0.0), (1.0, 0.0, 0.0))
 """Which taps of a kernel of 3 each tap of the transposed kernel of 4 adds up."""
 
+PHASES_OF_TAPS = torch.kron(torch.tensor(_TAPS_OF_AXIS), torch.tensor(_TAPS_OF_AXIS)).T.contiguous()
+"""``(9, 16)``: multiplies a flattened 3x3 kernel into the flattened transposed kernel of 4x4."""
+
 
 def upsampled_conv3x3(features: Tensor, weight: Tensor) -> Tensor:
     """``conv2d(interpolate(features, scale_factor=2, mode="nearest"), weight, padding=1)``, up to rounding.
@@ -37,6 +40,5 @@ def upsampled_conv3x3(features: Tensor, weight: Tensor) -> Tensor:
 
 def phase_kernel(weight: Tensor) -> Tensor:
     """The transposed-convolution kernel ``(C_in, C_out, 4, 4)`` that stands for upsampling and then ``weight``."""
-    axis = weight.new_tensor(_TAPS_OF_AXIS)
-    kernel = weight.flatten(2) @ torch.kron(axis, axis).T
+    kernel = weight.flatten(2) @ PHASES_OF_TAPS.to(weight)
     return kernel.unflatten(2, (4, 4)).transpose(0, 1)  # type: ignore[no-untyped-call, no-any-return]

@@ -70,7 +70,7 @@ class _Map(NamedTuple):
     valid: Tensor
 
 
-class _EncoderLevel(nn.Module):
+class EncoderLevel(nn.Module):
     """Partial convolution of stride 2, batch norm (not on the first level), ReLU."""
 
     def __init__(self, in_channels: int, channels: int, kernel: int, first: bool) -> None:
@@ -87,7 +87,7 @@ class _EncoderLevel(nn.Module):
         return _known(F.relu(self.norm(features)), valid)
 
 
-class _DecoderLevel(nn.Module):
+class DecoderLevel(nn.Module):
     """Upsampling, concatenation with the skip, partial 3x3 convolution; batch norm and LeakyReLU but on the last.
 
     The concatenation is never made: a convolution of a concatenation is the sum of two convolutions, and the one of
@@ -131,13 +131,18 @@ class PConvUNet(nn.Module):
         self.config = config
         inputs = (config.in_channels, *config.channels[:-1])
         self.encoder = nn.ModuleList(
-            _EncoderLevel(i, o, k, first=level == 0)
+            EncoderLevel(i, o, k, first=level == 0)
             for level, (i, o, k) in enumerate(zip(inputs, config.channels, config.kernels, strict=True))
         )
         self.decoder = nn.ModuleList(
-            _DecoderLevel(below, skip, skip if level else config.in_channels, last=level == 0)
+            DecoderLevel(below, skip, skip if level else config.in_channels, last=level == 0)
             for level, (below, skip) in reversed(list(enumerate(zip(config.channels, inputs, strict=True))))
         )
+
+    @property
+    def levels(self) -> tuple[list[EncoderLevel], list[DecoderLevel]]:
+        """The encoder's and the decoder's levels in the order in which they run."""
+        return list(self.encoder), list(self.decoder)  # type: ignore[arg-type]
 
     def forward(self, image: Tensor, valid: Tensor) -> Tensor:
         return self.predict(image, valid)[0]
@@ -147,13 +152,9 @@ class PConvUNet(nn.Module):
 
         Deep inside a hole that is wider than the network sees, nothing known reaches, and the output is constant.
         """
-        channels, height, width = image.shape[1:]
-        if channels != self.config.in_channels or valid.shape[1] != 1 or valid.shape[2:] != image.shape[2:]:
-            raise ValueError(
-                f"the network takes an image (B, {self.config.in_channels}, H, W) and its validity (B, 1, H, W); "
-                f"got {tuple(image.shape)} and {tuple(valid.shape)}"
-            )
-        known = self._prepare(image, valid != 0)
+        check_inputs(self.config, image, valid)
+        height, width = image.shape[2:]
+        known = _Map(*prepare(self.config, image, valid != 0))
         skips: list[_Map] = []
         for level in self.encoder:
             skips.append(known)
@@ -163,14 +164,24 @@ class PConvUNet(nn.Module):
         output, reached = (x[..., :height, :width] for x in known)
         return output * self.config.std + self.config.mean, reached
 
-    def _prepare(self, image: Tensor, valid: Tensor) -> _Map:
-        """Normalise, make holes zero and pad to the network's multiple as hole."""
-        image = zero_holes((image - self.config.mean) / self.config.std, valid)
-        height, width = image.shape[2:]
-        bottom, right = -height % self.config.multiple, -width % self.config.multiple
-        if bottom or right:
-            image, valid = F.pad(image, (0, right, 0, bottom)), F.pad(valid, (0, right, 0, bottom))
-        return _Map(image, valid)
+
+def check_inputs(config: UNetConfig, image: Tensor, valid: Tensor) -> None:
+    """Raise ValueError where the network of ``config`` cannot take these."""
+    if image.shape[1] != config.in_channels or valid.shape[1] != 1 or valid.shape[2:] != image.shape[2:]:
+        raise ValueError(
+            f"the network takes an image (B, {config.in_channels}, H, W) and its validity (B, 1, H, W); "
+            f"got {tuple(image.shape)} and {tuple(valid.shape)}"
+        )
+
+
+def prepare(config: UNetConfig, image: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+    """Normalise, make holes zero, and pad both to the network's multiple, as hole. ``valid`` is bool."""
+    image = zero_holes((image - config.mean) / config.std, valid)
+    height, width = image.shape[2:]
+    bottom, right = -height % config.multiple, -width % config.multiple
+    if bottom or right:
+        image, valid = F.pad(image, (0, right, 0, bottom)), F.pad(valid, (0, right, 0, bottom))
+    return image, valid
 
 
 def _renormalize(raw: Tensor, groups: Sequence[tuple[Tensor, int]], conv: PartialConv2d) -> tuple[Tensor, Tensor]:

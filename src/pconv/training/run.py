@@ -16,7 +16,8 @@ from torch.utils.tensorboard import SummaryWriter
 
 from pconv.errors import TrainingError
 from pconv.holes.ratios import RATIO_BINS
-from pconv.nn.checkpoint import find_model, load_network, save_network
+from pconv.models import find_model
+from pconv.nn.checkpoint import load_network, save_network
 from pconv.nn.plain import FILLS, PlainConfig, PlainUNet
 from pconv.nn.unet import PRESETS, PConvUNet
 from pconv.training.checkpoint import STATE_FILE, save_state

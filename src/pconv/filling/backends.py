@@ -1,0 +1,263 @@
+"""What computes the network: ONNX Runtime, PyTorch or OpenVINO, behind one small interface.
+
+Nothing of them is imported before one is opened.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from threading import local
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pconv.errors import InputError, ModelError
+from pconv.models import BUNDLED, CHECKPOINT, DEFAULT_MODEL, GRAPH, GRAPH_FORMAT, find_model
+
+PRECISIONS = ("auto", "fp32", "bf16")
+
+
+class Backend(Protocol):
+    """A network that is ready to fill.
+
+    Attributes:
+        name: one of :data:`BACKENDS`.
+        device: where it computes.
+        precision: in what: "fp32" or "bf16".
+        path: the model's file.
+        channels: of the pictures it fills.
+        recipe: how its weights came to be.
+    """
+
+    name: ClassVar[str]
+    device: str
+    precision: str
+    path: Path
+    channels: int
+    recipe: dict[str, Any]
+
+    def fill(
+        self, pictures: NDArray[np.float32], holes: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Fill ``(B, C, H, W)`` pictures, values in 0..1, where ``(B, 1, H, W)`` holes are True.
+
+        Returns:
+            The pictures with their holes filled, values in 0..1, and ``(B, 1, H, W)``: where something known had a
+            say in it. Calls may come from several threads.
+        """
+
+
+class OnnxRuntimeBackend:
+    """ONNX Runtime on the CPU, in fp32."""
+
+    name: ClassVar[str] = "onnxruntime"
+    device = "cpu"
+    precision = "fp32"
+
+    def __init__(self, path: Path, device: str = "auto", precision: str = "auto") -> None:
+        _cpu_only(self.name, device)
+        if precision == "bf16":
+            raise InputError("the onnxruntime backend computes in fp32; for bf16, --backend torch or openvino")
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        try:
+            self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # its errors share no base class but this
+            raise _unreadable(path, error) from error
+        self.path = path
+        self.channels, self.recipe = _described(path, self._session.get_modelmeta().custom_metadata_map)
+
+    def fill(
+        self, pictures: NDArray[np.float32], holes: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        filled, reached = self._session.run(["filled", "reached"], {"image": pictures, "hole": holes.view(np.uint8)})
+        return filled, reached
+
+
+class OpenVinoBackend:
+    """OpenVINO on the CPU; in bf16 where the CPU computes in it."""
+
+    name: ClassVar[str] = "openvino"
+    device = "cpu"
+
+    def __init__(self, path: Path, device: str = "auto", precision: str = "auto") -> None:
+        _cpu_only(self.name, device)
+        import openvino
+
+        core = openvino.Core()
+        options = {"PERFORMANCE_HINT": "LATENCY"}
+        if precision != "auto":
+            options["INFERENCE_PRECISION_HINT"] = {"fp32": "f32", "bf16": "bf16"}[precision]
+        try:
+            model = core.read_model(path)
+            self._compiled = core.compile_model(model, "CPU", options)
+        except RuntimeError as error:
+            raise _unreadable(path, error) from error
+        hint = self._compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
+        self.precision = {"f32": "fp32"}.get(hint, hint)
+        self.path = path
+        metadata = model.rt_info["framework"] if model.has_rt_info(["framework"]) else {}
+        self.channels, self.recipe = _described(path, {key: str(entry.value) for key, entry in metadata.items()})
+        self._of_thread = local()
+
+    def fill(
+        self, pictures: NDArray[np.float32], holes: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        if not hasattr(self._of_thread, "request"):
+            self._of_thread.request = self._compiled.create_infer_request()
+        results = self._of_thread.request.infer({"image": pictures, "hole": holes.view(np.uint8)})
+        return results["filled"].copy(), results["reached"].copy()
+
+
+class TorchBackend:
+    """PyTorch on the CPU or a GPU; in bf16 where the device computes in it."""
+
+    name: ClassVar[str] = "torch"
+
+    def __init__(self, path: Path, device: str = "auto", precision: str = "auto") -> None:
+        import torch
+
+        from pconv.nn.checkpoint import load_network
+        from pconv.nn.devices import computes_bf16, resolve_device
+        from pconv.nn.fused import FusedUNet
+
+        on = resolve_device(device)
+        if precision == "auto":
+            precision = "bf16" if computes_bf16(on) else "fp32"
+        network, self.recipe = load_network(path)
+        self.path, self.device, self.precision = path, str(on), precision
+        self.channels = network.config.in_channels
+        self._network = FusedUNet(network, {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]).to(on)
+
+    def fill(
+        self, pictures: NDArray[np.float32], holes: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        import torch
+
+        image = torch.tensor(pictures, device=self.device)
+        hole = torch.tensor(holes, device=self.device)
+        output, reached = self._network.predict(image, ~hole)
+        filled = torch.where(hole, output.clamp(0, 1), image)
+        return filled.cpu().numpy(), reached.cpu().numpy()
+
+
+BACKENDS: dict[str, type[OnnxRuntimeBackend] | type[OpenVinoBackend] | type[TorchBackend]] = {
+    backend.name: backend for backend in (OnnxRuntimeBackend, OpenVinoBackend, TorchBackend)
+}
+INSTALL = {
+    "onnxruntime": "pip install pconv",
+    "openvino": "pip install 'pconv[openvino]'",
+    "torch": "pip install 'pconv[torch]'",
+}
+
+
+def open_backend(
+    model: str | Path = DEFAULT_MODEL, device: str = "auto", backend: str = "auto", precision: str = "auto"
+) -> Backend:
+    """Load ``model`` into ``backend``.
+
+    Args:
+        model: a bundled model's name, a checkpoint (``.safetensors``, for the torch backend), or what ``pconv export``
+            wrote (``.onnx``, for the others).
+        device: "auto", "cpu", and with the torch backend "cuda", "cuda:1", "mps".
+        backend: one of :data:`BACKENDS`; "auto" takes the fastest that is installed and can do it.
+        precision: "fp32", "bf16", or "auto": bf16 where the backend and device compute in it.
+
+    Raises:
+        InputError: no such backend, device or precision here; the message says what to install.
+        ModelError: no such model, or not a model.
+    """
+    if precision not in PRECISIONS:
+        raise InputError(f"unknown precision {precision!r}; known are {', '.join(PRECISIONS)}")
+    if backend != "auto" and backend not in BACKENDS:
+        raise InputError(f"unknown backend {backend!r}; known are auto, {', '.join(BACKENDS)}")
+    bundled = str(model) in BUNDLED
+    suffix = "" if bundled else GRAPH if find_model(model).suffix.lower() == GRAPH else CHECKPOINT
+    name = _fastest(suffix, device, precision) if backend == "auto" else backend
+    form = CHECKPOINT if name == "torch" else GRAPH
+    if not bundled and suffix != form:
+        other = "torch" if form == GRAPH else "onnxruntime"
+        raise InputError(
+            f"the {name} backend takes {form} files, not {model}: use --backend {other}"
+            + (", or convert it with pconv export" if form == GRAPH else "")
+        )
+    if not installed(name):
+        raise InputError(f"the {name} backend is not installed: {INSTALL[name]}")
+    return BACKENDS[name](find_model(model, form), device, precision)
+
+
+def installed(backend: str) -> bool:
+    """Whether ``backend`` can be imported."""
+    modules = ("torch", "safetensors") if backend == "torch" else (backend,)
+    return all(importlib.util.find_spec(module) is not None for module in modules)
+
+
+def _fastest(suffix: str, device: str, precision: str) -> str:
+    """The backend for a model file of ``suffix``, "" for one that is there in every form.
+
+    Measured (docs/performance.md): a GPU beats all, then OpenVINO on CPUs with bf16; else ONNX Runtime, which is as
+    fast as PyTorch and loads in a fraction of the time.
+    """
+    if suffix == CHECKPOINT or device not in ("auto", "cpu") or (device == "auto" and not suffix and _gpu_usable()):
+        return "torch"
+    order = ["openvino", "onnxruntime"] if _cpu_has_bf16() or precision == "bf16" else ["onnxruntime", "openvino"]
+    if not suffix:
+        order.append("torch")
+    if precision == "bf16":
+        order.remove("onnxruntime")
+    return next((name for name in order if installed(name)), order[0])
+
+
+def _gpu_usable() -> bool:
+    """Whether PyTorch is here and a GPU may be, found without the seconds that importing PyTorch takes."""
+    if not installed("torch"):
+        return False
+    if "torch" not in sys.modules and not _gpu_driver():
+        return False
+    import torch
+
+    return bool(torch.cuda.is_available() or torch.backends.mps.is_available())
+
+
+def _gpu_driver() -> bool:
+    if sys.platform == "darwin":
+        return True
+    try:
+        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return importlib.util.find_spec("torch") is not None and Path("/dev/kfd").exists()  # AMD's driver
+    return True
+
+
+def _cpu_has_bf16() -> bool:
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return False
+    return "amx_bf16" in flags or "avx512_bf16" in flags
+
+
+def _cpu_only(name: str, device: str) -> None:
+    if device not in ("auto", "cpu"):
+        raise InputError(f"the {name} backend computes on the cpu, not on {device!r}; for GPUs, --backend torch")
+
+
+def _described(path: Path, metadata: dict[str, str]) -> tuple[int, dict[str, Any]]:
+    """Channels and recipe from a graph's metadata."""
+    if metadata.get("format") != GRAPH_FORMAT:
+        raise ModelError(f"{path} is an ONNX file, but not one that pconv export wrote")
+    if metadata.get("image") != "float":
+        raise ModelError(f"{path} takes 8-bit pictures, for use without pconv; export it with --image float")
+    return json.loads(metadata["config"])["in_channels"], json.loads(metadata["recipe"])
+
+
+def _unreadable(path: Path, error: Exception) -> ModelError:
+    reason = " ".join(str(error).split())
+    return ModelError(f"{path} cannot be loaded as an ONNX model; give one that pconv export wrote ({reason[:200]})")
