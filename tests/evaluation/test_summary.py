@@ -8,7 +8,7 @@ from pconv.evaluation.methods import Method, capped
 from pconv.evaluation.protocol import CELLS, Cell, made_masks, pair_up
 from pconv.evaluation.runner import Score, make_tasks
 from pconv.evaluation.summary import METRICS, Results, cells_of_bin
-from pconv.evaluation.tables import difference_table, mean_table, verdict_table, warnings
+from pconv.evaluation.tables import difference_table, mean_table, verdict_table, warnings, wins_and_losses
 
 L1, PSNR, SHARPNESS = (next(m for m in METRICS if m.name == name) for name in ("l1", "psnr", "sharpness"))
 
@@ -41,6 +41,17 @@ def test_paired_differences_see_what_intervals_of_means_do_not(results):
     assert results.difference(results.methods[1], SHARPNESS, CELLS).mean == pytest.approx(0.25)
     assert results.verdict(results.methods[1], SHARPNESS, CELLS) == "worse"
     assert verdict_table(results).rows == [["other", "6 / 0 / 0", "6 / 0 / 0", "0 / 0 / 6"]]
+
+
+def test_wins_and_losses_are_said_in_words(results):
+    results.methods.append(method("twin"))
+    for pair in results.pairs:
+        results.scores["twin", pair.name] = results.scores["ours", pair.name]
+    assert wins_and_losses(results) == [
+        "l1 %: ahead of other (-0.50 [-0.50, -0.50]); undecided against twin (+0.00 [0.00, 0.00])",
+        "PSNR dB: ahead of other (+1.00 [1.00, 1.00]); undecided against twin (+0.00 [0.00, 0.00])",
+        "sharpness: **behind** other (+0.25 [0.25, 0.25]); undecided against twin (+0.00 [0.00, 0.00])",
+    ]
 
 
 def test_only_pairs_that_both_finished_are_compared(results):

@@ -9,6 +9,7 @@ from pconv.evaluation.cases import View
 from pconv.evaluation.plots import curve
 from pconv.evaluation.report import About, all_tables, facts
 from pconv.evaluation.summary import Results
+from pconv.evaluation.tables import wins_and_losses
 from pconv.files import replacing
 
 
@@ -21,6 +22,7 @@ def write_page(results: Results, about: About, views: Sequence[View], path: Path
         title=f"{results.ours.label} beside {len(results.methods) - 1} others",
         command=about.command,
         facts=[line.replace("**", "") for line in facts(results, about)],
+        verdicts=[line.replace("**", "") for line in wins_and_losses(results)],
         curves=[curve(results, metric) for metric in results.metrics],
         views=views,
         tables=all_tables(results, about.paper),

@@ -26,6 +26,7 @@ from pconv.evaluation.tables import (
     verdict_table,
     warnings,
     whole_table,
+    wins_and_losses,
 )
 from pconv.files import replacing
 from pconv.holes.ratios import RATIO_BINS
@@ -163,6 +164,15 @@ def write_markdown(results: Results, about: About, path: Path, title: str = "Res
     """The tables as Markdown, with the command that made them."""
     lines = [f"# {title}", "", "Made by this command; do not edit by hand:", "", "```bash", about.command, "```", ""]
     lines += [f"* {line}" for line in facts(results, about)]
+    if len(results.methods) > 1:
+        lines += [
+            "",
+            f"## Where {results.ours.label} wins and loses",
+            "",
+            "Over all cells, ours minus the other, pair by pair:",
+            "",
+        ]
+        lines += [f"* {line}" for line in wins_and_losses(results)]
     for table in all_tables(results, about.paper):
         lines += ["", f"## {table.title}", "", *_markdown(table)]
     with replacing(path) as temporary:

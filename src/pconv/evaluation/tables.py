@@ -76,6 +76,22 @@ def verdict_table(results: Results) -> Table:
     return table
 
 
+def wins_and_losses(results: Results) -> list[str]:
+    """A sentence for each metric: which others ours is ahead of and behind, by paired differences over all cells."""
+    lines = []
+    for metric in results.metrics:
+        said: dict[str, list[str]] = {"better": [], "worse": [], "undecided": []}
+        for other in results.methods:
+            if other is not results.ours:
+                gap = with_interval(results.difference(other, metric, CELLS), metric.digits, sign=True)
+                said[results.verdict(other, metric, CELLS)].append(f"{other.label} ({gap})")
+        words = {"better": "ahead of", "worse": "**behind**", "undecided": "undecided against"}
+        parts = [f"{words[kind]} {', '.join(names)}" for kind, names in said.items() if names]
+        if parts:
+            lines.append(f"{metric.title}: {'; '.join(parts)}")
+    return lines
+
+
 def whole_table(results: Results) -> Table:
     """Metrics of all of a method's composites together."""
     names = sorted({name for values in results.whole.values() for name in values})
