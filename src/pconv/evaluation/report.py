@@ -36,6 +36,8 @@ _PACKAGES = (
     "numpy",
     "pillow",
     "torch",
+    "onnxruntime",
+    "openvino",
     "scikit-image",
     "opencv-contrib-python-headless",
     "pypatchmatch",

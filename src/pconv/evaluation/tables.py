@@ -104,7 +104,7 @@ def whole_table(results: Results) -> Table:
 
 def time_table(results: Results) -> Table:
     """Seconds of the median fill, and how many pairs each method finished."""
-    table = Table("Time of one fill, one thread, median", ["", "seconds", "pairs finished"])
+    table = Table("Time of one fill, median, several processes side by side", ["", "seconds", "pairs finished"])
     for method in results.methods:
         done = sum(name == method.name for name, _ in results.scores)
         table.rows.append([method.label, f"{results.seconds(method):.2f}", f"{done} of {len(results.pairs)}"])
