@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from pconv.cli.common import PathType, make_folder, need_file, needs_extra, writing_to, wrong_usage
+from pconv.cli.common import PathType, make_folder, need_file, need_place_for, needs_extra, writing_to, wrong_usage
 from pconv.cli.masks import POLARITIES, size_option
 from pconv.errors import InputError, ModelError, PconvError
 
@@ -105,6 +105,8 @@ def evaluate(
     for file, what in ((vgg, "--vgg"), (lpips, "--lpips"), (inception, "--inception"), (plain_model, "--plain-model")):
         if file:
             need_file(file, f"the weights of {what}")
+    if markdown:
+        need_place_for(markdown, force=True)
     if masks and size:
         raise click.UsageError("--size is for made masks; those of --masks have their own size")
     with needs_extra("evaluate"):
