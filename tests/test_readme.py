@@ -44,6 +44,8 @@ def test_its_commands_run(empty_folder):
         _, *arguments = shlex.split(command)
         if arguments[0] == "train":
             assert config_of(arguments).photos == Path("MY_PHOTOS")
+        elif arguments[0] == "evaluate":
+            assert unknown_options(arguments) == set()  # run by tests/evaluation
         elif "--model" not in arguments:  # the model that README trains does not exist here
             result = CliRunner().invoke(main, arguments)
             assert result.exit_code == 0, result.output
@@ -55,10 +57,18 @@ def config_of(arguments):
     return read_config(arguments[1], [a for a in arguments[2:] if "=" in a])
 
 
-def test_the_training_pages_commands_are_understood():
+def unknown_options(arguments):
+    group, rest = main, list(arguments)
+    while rest and rest[0] in getattr(group, "commands", {}):
+        group = group.commands[rest.pop(0)]
+    options = {name for parameter in group.params for name in parameter.opts}
+    return {a for a in rest if a.startswith("-")} - options
+
+
+def test_the_pages_commands_are_understood():
     """With photos and cores one could run them: their configurations are read, their options exist."""
     seen = 0
-    for page in ("training.md", "finetuning.md"):
+    for page in ("training.md", "finetuning.md", "evaluation.md"):
         for line in (ROOT / "docs" / page).read_text().splitlines():
             command, _, _ = line.partition("  #")
             if not re.match(r"(torchrun .*-m )?pconv ", command):
@@ -67,11 +77,7 @@ def test_the_training_pages_commands_are_understood():
             if arguments[0] == "train" and "..." not in arguments:
                 config_of(arguments)
                 arguments = arguments[:1]
-            group = main
-            while arguments and arguments[0] in getattr(group, "commands", {}):
-                group = group.commands[arguments.pop(0)]
-            options = {name for parameter in group.params for name in parameter.opts}
-            assert {a for a in arguments if a.startswith("-")} <= options, line
+            assert unknown_options(arguments) == set(), line
             seen += 1
     assert seen > 10
 

@@ -21,3 +21,7 @@ class ModelError(PconvError):
 
 class TrainingError(PconvError):
     """A training run cannot start or cannot go on."""
+
+
+class EvaluationError(PconvError):
+    """An evaluation cannot start, or a method failed at a picture."""

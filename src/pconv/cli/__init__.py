@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from pconv import __version__
+from pconv.cli.evaluate import evaluate
 from pconv.cli.export import export
 from pconv.cli.info import info
 from pconv.cli.inpaint import inpaint
@@ -31,5 +32,5 @@ def main() -> None:
     """Fill holes in photos with partial convolutions (Liu et al., ECCV 2018)."""
 
 
-for command in (inpaint, info, export, train, shards, masks):
+for command in (inpaint, info, export, train, shards, masks, evaluate):
     main.add_command(command)

@@ -33,8 +33,10 @@ def ratio_option(default: str = "0.1-0.3") -> Callable[[Any], Any]:
     )
 
 
-def size_option() -> Callable[[Any], Any]:
-    def parse(ctx: click.Context, option: click.Parameter, value: str) -> tuple[int, int]:
+def size_option(default: str | None = "512", help: str = "Side, or WIDTHxHEIGHT, px.") -> Callable[[Any], Any]:
+    def parse(ctx: click.Context, option: click.Parameter, value: str | None) -> tuple[int, int] | None:
+        if value is None:
+            return None
         width, cross, height = value.lower().partition("x")
         try:
             size = int(width), int(height if cross else width)
@@ -46,7 +48,7 @@ def size_option() -> Callable[[Any], Any]:
             raise click.BadParameter(f"{value!r} is more than {_MOST_PIXELS // 10**6} megapixels")
         return size
 
-    return click.option("--size", default="512", show_default=True, callback=parse, help="Side, or WIDTHxHEIGHT, px.")
+    return click.option("--size", default=default, show_default=default is not None, callback=parse, help=help)
 
 
 @masks.command()

@@ -65,6 +65,9 @@ class TrainConfig(_Settings):
     mask_polarity: Literal["auto", "white-hole", "white-valid"] = "auto"
     model: str = "small"
     """Preset of the network, see pconv.nn.PRESETS."""
+    convolution: Literal["partial", "plain-grey", "plain-imagenet-mean"] = "partial"
+    """Plain ones are the paper's comparison: the same network with nn.Conv2d, its holes filled with 127.5 or with the
+    ImageNet mean; for pconv evaluate --plain-model."""
     init: Path | None = None
     """Checkpoint to start the weights from, of the same network; "default" is the bundled model."""
     vgg: Path | None = None
@@ -101,6 +104,8 @@ class TrainConfig(_Settings):
     def _trainable(self) -> TrainConfig:
         if (self.photos is None) == (not self.shards):
             raise ValueError("set one of photos=FOLDER and shards=SHARDS")
+        if self.init and self.convolution != "partial":
+            raise ValueError("init starts from a network of partial convolutions; leave it out for a plain one")
         if self.model not in PRESETS:
             raise ValueError(f"unknown model {self.model!r}; known are {', '.join(PRESETS)}")
         self.check_split(1)

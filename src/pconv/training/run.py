@@ -18,6 +18,7 @@ from pconv.errors import TrainingError
 from pconv.holes.ratios import RATIO_BINS
 from pconv.models import find_model
 from pconv.nn.checkpoint import load_network, save_network
+from pconv.nn.plain import FILLS, PlainConfig, PlainUNet
 from pconv.nn.unet import PRESETS, PConvUNet
 from pconv.training.checkpoint import STATE_FILE, save_state
 from pconv.training.config import TrainConfig
@@ -39,7 +40,7 @@ class Run:
 
     def __init__(self, config: TrainConfig, out: Path, fabric: Fabric) -> None:
         torch.manual_seed(config.seed)
-        net = PConvUNet(PRESETS[config.model])
+        net = new_network(config)
         if config.init:
             start_from, _ = load_network(find_model(config.init))
             if start_from.config != net.config:
@@ -151,6 +152,15 @@ class Run:
             self.best = mean
             self._save_average(BEST_FILE)
         return "validation PSNR  " + "  ".join(f"{level:.2f}" for level in levels) + f"  mean {mean:.2f} dB"
+
+
+def new_network(config: TrainConfig) -> PConvUNet:
+    """The preset's network with fresh weights; a plain one is trained in the same way, by the same calls."""
+    preset = PRESETS[config.model]
+    if config.convolution == "partial":
+        return PConvUNet(preset)
+    fill = FILLS[config.convolution.removeprefix("plain-")]
+    return cast(PConvUNet, PlainUNet(PlainConfig(**vars(preset), fill=fill)))
 
 
 def ema_update(decay: float) -> Any:

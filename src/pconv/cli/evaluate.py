@@ -1,0 +1,192 @@
+"""``pconv evaluate``."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pconv.cli.common import PathType, make_folder, need_file, need_place_for, needs_extra, writing_to, wrong_usage
+from pconv.cli.masks import POLARITIES, size_option
+from pconv.errors import InputError, ModelError, PconvError
+
+ALL = "telea,ns,biharmonic,patchmatch,fsr,plain,mean"
+QUICK = "telea,ns,mean"
+QUICK_PER_CELL = 2
+
+
+def split_methods(ctx: click.Context, option: click.Parameter, value: str | None) -> list[str] | None:
+    """Names at commas; a command, ``cmd:...``, goes up to the option's end, since it may hold commas itself."""
+    if value is None:
+        return None
+    names, command, rest = value.partition("cmd:")
+    found = [name.strip() for name in names.split(",") if name.strip()]
+    return [*found, command + rest] if command else found
+
+
+def parse_caps(ctx: click.Context, option: click.Parameter, values: tuple[str, ...]) -> dict[str, int]:
+    caps = {}
+    for value in values:
+        name, equals, number = value.rpartition("=")
+        if not equals or not number.isdigit() or int(number) < 1:
+            raise click.BadParameter(f"{value!r} caps nothing; write METHOD=PAIRS, such as fsr=5")
+        caps[name] = int(number)
+    return caps
+
+
+@click.command()
+@click.option("--photos", type=PathType, help="Folder of photos, read recursively.")
+@click.option(
+    "--quick", is_flag=True, help="A first look in two minutes: bundled photos, 2 pairs a cell, fast methods."
+)
+@click.option("--masks", type=PathType, help="Folder of mask files instead of the made set.")
+@click.option("--polarity", type=click.Choice(POLARITIES), default="auto", show_default=True, help="Of mask files.")
+@click.option(
+    "--model", "models", multiple=True, help="default, none or a checkpoint's path; repeatable, the first counts."
+)
+@click.option(
+    "--against",
+    multiple=True,
+    callback=lambda c, o, values: [n for v in values for n in split_methods(c, o, v) or []],
+    help=f"Some of {ALL} (the default), none, or 'cmd:tool {{image}} {{mask}} {{out}}'; repeatable.",
+)
+@click.option("--plain-model", type=PathType, help="Checkpoint of convolution=plain-... for the method plain.")
+@click.option("--per-cell", type=click.IntRange(min=1), help="Pairs in each of the 12 cells.  [default: 20]")
+@size_option(None, "Of made masks, WIDTHxHEIGHT px.  [default: what all photos hold, 512 at most]")
+@click.option("--vgg", type=PathType, help="VGG-16 weights (.pth or .safetensors) for the VGG distance.")
+@click.option("--lpips", type=PathType, help="torchvision's vgg16 .pth, for LPIPS.")
+@click.option(
+    "--inception", type=PathType, help="torch-fidelity's Inception weights .pth, for FID and Inception score."
+)
+@click.option("--paper", is_flag=True, help="Show the paper's published rows, of another data set, beside.")
+@click.option("--jobs", type=click.IntRange(min=1), help="Processes at a time.  [default: one for each core]")
+@click.option(
+    "--time-limit", type=click.FloatRange(min=1), default=300.0, show_default=True, help="Seconds for one fill."
+)
+@click.option(
+    "--cap", "caps", multiple=True, callback=parse_caps, help="METHOD=PAIRS a cell, for slow ones; repeatable."
+)
+@click.option("--markdown", type=PathType, help="Write the tables here as well.")
+@click.option("-o", "--output", "out", type=PathType, required=True, help="Folder of the report; made if missing.")
+def evaluate(
+    photos: Path | None,
+    quick: bool,
+    masks: Path | None,
+    polarity: str,
+    models: tuple[str, ...],
+    against: list[str],
+    plain_model: Path | None,
+    per_cell: int | None,
+    size: tuple[int, int] | None,
+    vgg: Path | None,
+    lpips: Path | None,
+    inception: Path | None,
+    paper: bool,
+    jobs: int | None,
+    time_limit: float,
+    caps: dict[str, int],
+    markdown: Path | None,
+    out: Path,
+) -> None:
+    """How good are the fills, and against what? The paper's protocol: six bins of hole ratios, each without and with
+    holes near the border; PSNR, SSIM and more, with intervals, beside other methods.
+
+    OUT gets report.html, results.md, per_image.csv, summary.json and contact-sheet.png. Killed or stopped, the same
+    command goes on where it was.
+    """
+    if (photos is None) != quick:
+        raise click.UsageError("give a folder of photos with --photos, or --quick for the bundled ones")
+    for file, what in ((vgg, "--vgg"), (lpips, "--lpips"), (inception, "--inception"), (plain_model, "--plain-model")):
+        if file:
+            need_file(file, f"the weights of {what}")
+    if markdown:
+        need_place_for(markdown, force=True)
+    if masks and size:
+        raise click.UsageError("--size is for made masks; those of --masks have their own size")
+    with needs_extra("evaluate"):
+        from pconv.evaluation import methods as known
+        from pconv.evaluation.learned import Learned
+        from pconv.evaluation.protocol import bundled_photos, find_photos
+        from pconv.evaluation.runner import Settings
+        from pconv.evaluation.session import Request, copy_markdown
+        from pconv.evaluation.session import evaluate as run
+
+        with wrong_usage(PconvError):
+            paths = find_photos(photos or bundled_photos())
+            if masks and not masks.is_dir():
+                raise InputError(f"no folder of masks at {masks}")
+            names = against or (QUICK if quick else ALL).split(",")
+            methods = known.our_methods([m for m in models or ("default",) if m != "none"])
+            methods += known.find_methods([n for n in names if n != "none"], plain_model, time_limit)
+            methods = known.capped(methods, caps)
+            if not methods:
+                raise InputError("nothing to evaluate: --model none needs a method in --against")
+    make_folder(out)
+    request = Request(
+        photos=paths,
+        photos_name=photos.name if photos else "bundled photos",
+        methods=methods,
+        out=out,
+        settings=Settings(out, vgg=vgg, time_limit=time_limit, jobs=jobs or os.cpu_count() or 1),
+        masks=masks,
+        polarity=polarity,
+        per_cell=per_cell or (QUICK_PER_CELL if quick else 20),
+        size=(size[1], size[0]) if size else None,
+        learned=Learned(lpips, inception),
+        command=typed(),
+        paper=paper,
+    )
+    with needs_extra("evaluate"), writing_to(out), wrong_usage(InputError, ModelError):
+        results, about = run(request, bar, lambda line: click.echo(f"note: {line}", err=True))
+        if markdown:
+            copy_markdown(out, markdown)
+    show(results, about)
+    click.echo(f"{out / 'report.html'}")
+
+
+def typed() -> str:
+    """The command line, to be repeated."""
+    return shlex.join(["pconv", *sys.argv[1:]])
+
+
+@contextmanager
+def bar(what: str, total: int) -> Iterator[Callable[[], None]]:
+    """A progress bar on the terminal; nothing elsewhere."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
+        task = progress.add_task(what, total=total)
+        yield lambda: progress.advance(task)
+
+
+def show(results: Any, about: Any) -> None:
+    """The tables on the terminal."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from pconv.evaluation.tables import mean_table, time_table, verdict_table, warnings
+
+    tables = [mean_table(results, metric, about.paper) for metric in results.metrics]
+    tables += [verdict_table(results)] if len(results.methods) > 1 else []
+    console = Console() if sys.stdout.isatty() else Console(width=180)
+    for content in [*tables, time_table(results)]:
+        table = Table(title=Text(content.title), title_justify="left", box=None, pad_edge=False)
+        for number, head in enumerate(content.heads):
+            table.add_column(Text(head), justify="right" if number else "left")
+        for row in content.rows:
+            table.add_row(*(Text(cell) for cell in row))
+        console.print(table)
+        if content.note:
+            console.print(Text(content.note))
+        console.print()
+    for line in warnings(results):
+        click.echo(f"warning: {line}", err=True)

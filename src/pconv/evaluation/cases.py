@@ -1,0 +1,132 @@
+"""The cases that are looked at: our best, median and worst, with every method's fill, as a sheet and for the page."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from pconv.evaluation.protocol import Pair, fitted, hole_of
+from pconv.evaluation.runner import Settings, Task, read_fill
+from pconv.evaluation.summary import Results
+from pconv.files import replacing
+
+PER_KIND = 3
+_TITLE_PX = 14
+_GAP = 4
+_SHEET_WIDTH = 300
+_EFFORT = 20
+"""Of lossless WebP, 0 to 100: the last tenth of a file's size takes most of the time."""
+
+
+class Case(NamedTuple):
+    """A pair to look at, and why."""
+
+    kind: str
+    pair: Pair
+
+
+class Layer(NamedTuple):
+    """A method's fill for the page: its label, what it reached, and a picture of the hole alone as a data URL."""
+
+    label: str
+    reached: str
+    url: str
+
+
+class View(NamedTuple):
+    """A case for the page."""
+
+    title: str
+    truth_url: str
+    width: int
+    height: int
+    layers: list[Layer]
+
+
+def choose_cases(results: Results) -> list[Case]:
+    """The pairs with our highest PSNR over the hole, those in the middle, and those with the lowest."""
+    ranked = results.ranked()
+    count = min(PER_KIND, max(len(ranked) // 3, 1))
+    middle = max((len(ranked) - count) // 2, 0)
+    kinds = {"best": ranked[:count], "median": ranked[middle : middle + count], "worst": ranked[::-1][:count]}
+    chosen: dict[str, Case] = {}
+    for kind, pairs in kinds.items():
+        for pair in pairs:
+            chosen.setdefault(pair.name, Case(kind, pair))
+    return list(chosen.values())
+
+
+def make_views(cases: Sequence[Case], results: Results, tasks: Sequence[Task], settings: Settings) -> list[View]:
+    """Pictures at full resolution, lossless."""
+    views = []
+    for case in cases:
+        pair = case.pair
+        truth, hole = fitted(pair.photo, pair.mask.size), hole_of(pair.mask, settings.white_is_hole)
+        layers = [Layer("hole", "", _overlay(np.full_like(truth, 255), hole))]
+        for task in tasks:
+            if task.pair.name == pair.name:
+                values = results.scores[task.method.name, pair.name].values
+                reached = f"{values['psnr_hole']:.2f} dB in the hole, sharpness {values['sharpness']:.2f}"
+                layers.append(Layer(task.method.label, reached, _overlay(read_fill(task, settings), hole)))
+        title = f"{case.kind}: {pair.photo.name}, cell {pair.mask.cell.name}, {hole.mean():.0%} hole"
+        views.append(View(title, _data_url(Image.fromarray(truth)), truth.shape[1], truth.shape[0], layers))
+    return views
+
+
+def write_sheet(
+    cases: Sequence[Case], results: Results, tasks: Sequence[Task], settings: Settings, path: Path, per_kind: int = 2
+) -> None:
+    """One picture for a quick look: a row for each case, a column for the hole, each method and the truth."""
+    shown: dict[str, int] = {}
+    rows = []
+    for case in cases:
+        shown[case.kind] = shown.get(case.kind, 0) + 1
+        if shown[case.kind] > per_kind:
+            continue
+        pair = case.pair
+        truth, hole = fitted(pair.photo, pair.mask.size), hole_of(pair.mask, settings.white_is_hole)
+        tiles = [_tile(np.where(hole[..., None], np.uint8(255), truth), f"{case.kind}, {pair.mask.cell.name}")]
+        for task in tasks:
+            if task.pair.name == pair.name:
+                reached = results.scores[task.method.name, pair.name].values["psnr_hole"]
+                tiles.append(_tile(read_fill(task, settings), f"{task.method.label[:32]}  {reached:.1f} dB"))
+        rows.append([*tiles, _tile(truth, "truth")])
+    width = max(sum(tile.width + _GAP for tile in row) for row in rows)
+    heights = [max(tile.height for tile in row) + _GAP for row in rows]
+    sheet = Image.new("RGB", (width, sum(heights)), "white")
+    top = 0
+    for row, height in zip(rows, heights, strict=True):
+        left = 0
+        for tile in row:
+            sheet.paste(tile, (left, top))
+            left += tile.width + _GAP
+        top += height
+    with replacing(path) as temporary:
+        sheet.save(temporary)
+
+
+def _tile(pixels: NDArray[np.uint8], title: str) -> Image.Image:
+    picture = Image.fromarray(pixels)
+    picture.thumbnail((_SHEET_WIDTH, _SHEET_WIDTH), Image.Resampling.LANCZOS)
+    tile = Image.new("RGB", (picture.width, picture.height + _TITLE_PX), "white")
+    tile.paste(picture, (0, _TITLE_PX))
+    ImageDraw.Draw(tile).text((1, 1), title, fill="black")
+    return tile
+
+
+def _overlay(pixels: NDArray[np.uint8], hole: NDArray[np.bool_]) -> str:
+    """The hole's pixels, transparent elsewhere."""
+    return _data_url(Image.fromarray(np.dstack([pixels, hole.astype(np.uint8) * 255])))
+
+
+def _data_url(image: Image.Image) -> str:
+    content = io.BytesIO()
+    image.save(content, "WEBP", lossless=True, quality=_EFFORT, method=0)
+    return "data:image/webp;base64," + base64.b64encode(content.getvalue()).decode()

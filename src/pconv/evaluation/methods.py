@@ -1,0 +1,227 @@
+"""The methods by name: what each needs, what it is called in tables, and how to make it in a worker process."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import importlib.util
+import json
+import re
+import shlex
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from importlib.resources import files
+from pathlib import Path
+
+from pconv.errors import InputError, ModelError
+from pconv.evaluation import baselines
+from pconv.evaluation.baselines import Fill
+
+COMMAND = "cmd:"
+_MADE_BY = 1
+"""Version of the functions in baselines.py: changes when what they compute does."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """One row of the tables.
+
+    Attributes:
+        name: unique, as in files and on the command line.
+        label: for people.
+        fingerprint: changes when the method could give other pixels: a file's hash, a package's version, a command.
+        make: makes the function that fills, in the process that will call it.
+        ours: whether others are compared to it.
+        cap: pairs of each cell that it is run at, the first ones; None is all.
+    """
+
+    name: str
+    label: str
+    fingerprint: str
+    make: Callable[[], Fill]
+    ours: bool = False
+    cap: int | None = None
+
+
+@dataclass(frozen=True)
+class _Baseline:
+    label: str
+    fill: Fill
+    module: str = ""
+    package: str = ""
+    """Distribution that has the module."""
+
+
+_EXTRA = "'pconv[evaluate]'"
+_CONTRIB = "opencv-contrib-python-headless"
+_BASELINES = {
+    "telea": _Baseline("OpenCV Telea", baselines.telea, "cv2", _CONTRIB),
+    "ns": _Baseline("OpenCV Navier-Stokes", baselines.navier_stokes, "cv2", _CONTRIB),
+    "biharmonic": _Baseline("scikit-image biharmonic", baselines.biharmonic, "skimage", "scikit-image"),
+    "patchmatch": _Baseline("PatchMatch (pypatchmatch)", baselines.patchmatch, "patchmatch", "pypatchmatch"),
+    "fsr": _Baseline("OpenCV contrib FSR (fast)", baselines.frequency_selective, "cv2.xphoto", _CONTRIB),
+    "mean": _Baseline("mean colour", baselines.mean_colour),
+}
+
+PLAIN = "plain"
+KNOWN = (*_BASELINES, PLAIN)
+BUNDLED_PLAIN, BUNDLED_PARTIAL = "plain-grey.safetensors", "partial.safetensors"
+
+
+def bundled(name: str) -> Path:
+    """A checkpoint of the comparison of convolutions that comes with pconv (docs/evaluation.md)."""
+    return Path(str(files("pconv") / "evaluation" / "ablation" / name))
+
+
+def find_methods(names: list[str], plain_model: Path | None, time_limit: float) -> list[Method]:
+    """The methods to compare with, in the order of their names.
+
+    Args:
+        names: of :data:`KNOWN`, or commands, ``cmd:my_tool {image} {mask} {out}``.
+        plain_model: checkpoint for "plain"; None is the bundled one.
+        time_limit: seconds for one fill by a command.
+
+    Raises:
+        InputError: an unknown name, a command that is not understood, or a method that is not installed.
+        ModelError: ``plain_model`` is no such checkpoint.
+    """
+    found: list[Method] = []
+    for name in dict.fromkeys(names):
+        if name.startswith(COMMAND):
+            found.append(_command(name, [method.name for method in found], time_limit))
+        elif name == PLAIN:
+            found.extend(_plain(plain_model))
+        elif name in _BASELINES:
+            found.append(_baseline(name))
+        else:
+            raise InputError(
+                f"unknown method {name!r}; known are {', '.join(KNOWN)}, and 'cmd:my_tool {{image}} {{mask}} {{out}}' "
+                f"for any other program"
+            )
+    return found
+
+
+def capped(methods: list[Method], caps: Mapping[str, int]) -> list[Method]:
+    """The methods with the caps of those named, for what is too slow to run at every pair.
+
+    Raises:
+        InputError: a name that none of them has.
+    """
+    unknown = caps.keys() - {method.name for method in methods}
+    if unknown:
+        names = ", ".join(method.name for method in methods)
+        raise InputError(f"--cap names {min(unknown)!r}, which is not run here; there are {names}")
+    return [replace(method, cap=caps.get(method.name)) for method in methods]
+
+
+def our_methods(models: list[str]) -> list[Method]:
+    """Our network with each of these checkpoints; the first is the one that others are compared to.
+
+    Raises:
+        ModelError: no such model, or not a checkpoint of partial convolutions.
+    """
+    import pconv
+    from pconv.models import BUNDLED, CHECKPOINT, find_model
+
+    found: list[Method] = []
+    for model in dict.fromkeys(models):
+        path = find_model(model).resolve()
+        if path.suffix == CHECKPOINT:
+            _check_partial(path)
+        name = _unused("pconv-" + _slug(model if model in BUNDLED else path.stem), [m.name for m in found])
+        label = f"pconv {model}" if model in BUNDLED else f"pconv {path.parent.name}/{path.stem}"
+        fill = partial(baselines.network, model if model in BUNDLED else path)
+        found.append(Method(name, label, f"{_hash(path)}, pconv {pconv.__version__}", fill, ours=not found))
+    return found
+
+
+def _baseline(name: str) -> Method:
+    baseline = _BASELINES[name]
+    if baseline.module and not _is_there(baseline.module):
+        raise InputError(f"{name} needs the module {baseline.module}, which is not installed: pip install {_EXTRA}")
+    versions = [baseline.package and f"{baseline.package} {_version(baseline)}", f"pconv baseline {_MADE_BY}"]
+    return Method(name, baseline.label, ", ".join(filter(None, versions)), partial(_itself, baseline.fill))
+
+
+def _itself(fill: Fill) -> Fill:
+    return fill
+
+
+def _version(baseline: _Baseline) -> str:
+    if baseline.module.startswith("cv2"):
+        import cv2
+
+        return str(cv2.__version__)  # several distributions bring cv2
+    return importlib.metadata.version(baseline.package)
+
+
+def _is_there(module: str) -> bool:
+    parent, _, child = module.partition(".")
+    if importlib.util.find_spec(parent) is None:
+        return False
+    if parent == "cv2" and child:  # an extension module, whose parts are no files
+        import cv2
+
+        return hasattr(cv2, child)
+    return True
+
+
+def _plain(model: Path | None) -> list[Method]:
+    from pconv.nn.plain import load_plain
+
+    path = (model or bundled(BUNDLED_PLAIN)).resolve()
+    network = load_plain(path)
+    kind = "holes " + "/".join(f"{value * 255:.4g}" for value in dict.fromkeys(network.config.fill))
+    found = [Method(PLAIN, f"plain convolutions ({kind})", _hash(path), partial(baselines.plain_network, path))]
+    if model is None:
+        twin = bundled(BUNDLED_PARTIAL)
+        found.append(
+            Method("partial", "partial convolutions (as plain)", _hash(twin), partial(baselines.network, twin))
+        )
+    return found
+
+
+def _command(name: str, taken: list[str], limit: float) -> Method:
+    template = name.removeprefix(COMMAND).strip()
+    missing = [place for place in ("{image}", "{mask}", "{out}") if place not in template]
+    if missing:
+        raise InputError(
+            f"the command {template!r} has no {' and no '.join(missing)}; write 'cmd:tool {{image}} {{mask}} {{out}}'"
+        )
+    try:
+        words = shlex.split(template)
+    except ValueError as error:
+        raise InputError(f"the command {template!r} cannot be understood: {error}") from error
+    short = _unused(f"cmd-{_slug(Path(words[0]).stem)}", taken)
+    return Method(short, template, f"command {template}", partial(baselines.command, template, limit))
+
+
+def _check_partial(path: Path) -> None:
+    """From the header alone: whoever fills with it reads all of it."""
+    from safetensors import SafetensorError, safe_open
+
+    from pconv.nn.checkpoint import FORMAT
+
+    try:
+        with safe_open(path, "np") as file:
+            metadata = file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{path} is not a complete safetensors file ({error}); give a checkpoint of pconv") from error
+    if metadata.get("format") != FORMAT:
+        raise ModelError(f"{path} is a safetensors file, but not a checkpoint of pconv")
+    if "fill" in json.loads(metadata.get("config", "{}")):
+        raise ModelError(f"{path} is a network of plain convolutions; give it as --plain-model, with --against plain")
+
+
+def _unused(name: str, taken: list[str]) -> str:
+    number = sum(other == name or re.fullmatch(re.escape(name) + r"-\d+", other) is not None for other in taken)
+    return f"{name}-{number + 1}" if number else name
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "tool"
+
+
+def _hash(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,105 @@
+"""How far a filled photo is from the truth: pure functions of two pictures (Liu et al., section 4.2; SPEC section 6).
+
+Pictures are ``(H, W, 3)`` uint8, a hole is ``(H, W)`` bool, True = hole. A metric of the hole alone takes ``hole``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from pconv.training.features import VGG16Features
+
+Pixels = NDArray[np.uint8]
+Hole = NDArray[np.bool_]
+
+MOST_DB = 100.0
+"""PSNR of two equal pictures, for which there is no number."""
+
+SSIM_SIGMA, SSIM_REACH = 1.5, 5
+"""The Gaussian window of Wang et al. 2004: 11 x 11, sigma 1.5; K1 = 0.01 and K2 = 0.03 are scikit-image's defaults."""
+
+
+def l1_percent(picture: Pixels, truth: Pixels, hole: Hole | None = None) -> float:
+    """Mean absolute difference of all channels, in % of the value range (0 is equal, 100 the most)."""
+    return float(_mean(np.abs(_difference(picture, truth)), hole) / 255 * 100)
+
+
+def psnr(picture: Pixels, truth: Pixels, hole: Hole | None = None) -> float:
+    """Peak signal-to-noise ratio in dB, 10 log10(255^2 / mean squared difference), at most 100."""
+    squared = _mean(np.square(_difference(picture, truth)), hole)
+    return float(min(10 * np.log10(255**2 / squared), MOST_DB)) if squared else MOST_DB
+
+
+def ssim_map(picture: Pixels, truth: Pixels) -> NDArray[np.float64]:
+    """Structural similarity around each pixel, ``(H, W)``, mean of the channels, 1 = equal.
+
+    Raises:
+        ValueError: a side is shorter than the window's 11 px.
+    """
+    from skimage import metrics as skimage_metrics
+
+    similarity: Any = skimage_metrics.structural_similarity
+    _, values = similarity(
+        truth, picture, channel_axis=2, gaussian_weights=True, sigma=SSIM_SIGMA, use_sample_covariance=False,
+        data_range=255, full=True,
+    )  # fmt: skip
+    channels: NDArray[np.float64] = values
+    return np.asarray(channels.mean(axis=2))
+
+
+def mean_ssim(values: NDArray[np.float64], hole: Hole | None = None) -> float:
+    """The mean of :func:`ssim_map` where the window lies inside the picture, as scikit-image takes it; over the hole
+    alone, of all its pixels."""
+    if hole is not None:
+        return float(values[hole].mean())
+    return float(values[SSIM_REACH:-SSIM_REACH, SSIM_REACH:-SSIM_REACH].mean())
+
+
+def sharpness(picture: Pixels, truth: Pixels, hole: Hole) -> float:
+    """Detail in the hole over the detail that was there: the sum of |dx| + |dy| of the channel mean over hole pixels,
+    of ``picture`` over that of ``truth``.
+
+    1 is as much detail as there was, 0 is flat, more than 1 is noise; NaN where the truth is flat. Differences are
+    forward, and 0 in the last column and row.
+    """
+    was = _detail(truth, hole)
+    return _detail(picture, hole) / was if was else float("nan")
+
+
+def vgg_features(vgg: VGG16Features, picture: Pixels) -> list[Tensor]:
+    """What each pool of ``vgg`` makes of a picture."""
+    import torch
+
+    pixels = torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 255
+    with torch.inference_mode():
+        features: list[Tensor] = vgg(pixels)
+    return features
+
+
+def vgg_distance(picture: Sequence[Tensor], truth: Sequence[Tensor]) -> float:
+    """The sum over the pools of the mean |Psi_p(picture) - Psi_p(truth)|, of two :func:`vgg_features`; 0 is equal."""
+    return float(sum((a - b).abs().mean() for a, b in zip(picture, truth, strict=True)))
+
+
+def _difference(picture: Pixels, truth: Pixels) -> NDArray[np.float64]:
+    if picture.shape != truth.shape:
+        raise ValueError(f"pictures must be of one size, got {picture.shape} and {truth.shape}")
+    return picture.astype(np.float64) - truth
+
+
+def _mean(values: NDArray[np.float64], hole: Hole | None) -> float:
+    return float(values.mean() if hole is None else values[hole].mean())
+
+
+def _detail(picture: Pixels, hole: Hole) -> float:
+    grey = picture.mean(axis=2, dtype=np.float64)
+    dx = np.abs(np.diff(grey, axis=1, append=grey[:, -1:]))
+    dy = np.abs(np.diff(grey, axis=0, append=grey[-1:]))
+    return float((dx + dy)[hole].sum())

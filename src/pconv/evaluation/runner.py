@@ -1,0 +1,295 @@
+"""Filling and measuring every pair with every method, in parallel processes; what is finished is never done again.
+
+A result is a file named by the SHA-256 of all that decides it: the photo's pixels, the hole, the method. Files appear
+whole or not at all, so that a run can be killed at any moment and started again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, as_completed
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from pconv.errors import PconvError
+from pconv.evaluation import metrics
+from pconv.evaluation.methods import Method
+from pconv.evaluation.protocol import Pair, fitted, hole_of
+from pconv.files import replacing
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from pconv.evaluation.baselines import Fill
+    from pconv.training.features import VGG16Features
+
+METRICS_VERSION = 1
+"""Changes when a metric does, so that fills are measured again."""
+
+GREY = 127
+"""What methods get to see in the hole."""
+
+
+class Score(NamedTuple):
+    """What a method reached at a pair: metrics by name, and the seconds its fill took."""
+
+    values: dict[str, float]
+    seconds: float
+
+
+class Failure(NamedTuple):
+    """Why there is no score."""
+
+    reason: str
+
+
+class Task(NamedTuple):
+    """A pair for a method; ``key`` names its files."""
+
+    pair: Pair
+    method: Method
+    key: str
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the workers need to know.
+
+    Attributes:
+        folder: where results are kept.
+        white_is_hole: polarity of mask files.
+        vgg: weights for the VGG distance; None leaves it out.
+        time_limit: seconds for one fill.
+        grace: seconds that a worker may take beyond that, to load a model and to measure.
+        jobs: processes at a time.
+    """
+
+    folder: Path
+    white_is_hole: bool = True
+    vgg: Path | None = None
+    time_limit: float = 300.0
+    grace: float = 60.0
+    jobs: int = 1
+
+    @property
+    def fills(self) -> Path:
+        return self.folder / "fills"
+
+    @property
+    def scores(self) -> Path:
+        return self.folder / "scores"
+
+
+def pair_digest(photo: NDArray[np.uint8], hole: NDArray[np.bool_]) -> str:
+    """SHA-256 of a pair's pixels."""
+    digest = hashlib.sha256(np.array(photo.shape, dtype="<u4").tobytes())
+    digest.update(photo.tobytes())
+    digest.update(np.packbits(hole).tobytes())
+    return digest.hexdigest()
+
+
+def make_tasks(pairs: Sequence[Pair], digests: Sequence[str], methods: Sequence[Method]) -> list[Task]:
+    """Every pair for every method (as far as its cap goes), pair after pair."""
+    return [
+        Task(pair, method, hashlib.sha256(f"{digest}\n{method.name}\n{method.fingerprint}".encode()).hexdigest()[:32])
+        for pair, digest in zip(pairs, digests, strict=True)
+        for method in methods
+        if method.cap is None or pair.mask.number < method.cap
+    ]
+
+
+def run(tasks: Sequence[Task], settings: Settings) -> Iterator[tuple[Task, Score | Failure]]:
+    """Each task with what came of it, finished ones first; a failure costs its own task only.
+
+    A fill that takes longer than the limit is ended with its process, and so is one that crashes it; it counts as
+    failed. Failures are tried again in the next run, but for those that were too slow for the same limit.
+    """
+    for folder in (settings.fills, settings.scores):
+        folder.mkdir(parents=True, exist_ok=True)
+    measured_by = _measure(settings.vgg)
+    left = []
+    for task in tasks:
+        known = _finished(task, settings, measured_by)
+        if known:
+            yield task, known
+        else:
+            left.append(task)
+    if left:
+        yield from _in_processes(left, settings, measured_by)
+
+
+def read_fill(task: Task, settings: Settings) -> NDArray[np.uint8]:
+    """The composite ``(H, W, 3)`` uint8 that a finished task made: the photo, its hole filled."""
+    truth, hole = _pictures(task.pair, settings.white_is_hole)
+    with Image.open(settings.fills / f"{task.key}.png") as image:
+        return np.where(hole[..., None], np.array(image.convert("RGB")), truth)
+
+
+def _in_processes(
+    tasks: Sequence[Task], settings: Settings, measured_by: str
+) -> Iterator[tuple[Task, Score | Failure]]:
+    from pebble import ProcessPool
+
+    context = multiprocessing.get_context("spawn")
+    with ProcessPool(max_workers=settings.jobs, context=context, initializer=_start_worker) as pool:
+        try:
+            futures: dict[Future[Score], Task] = {
+                pool.schedule(
+                    compute, args=[task, settings, measured_by], timeout=settings.time_limit + settings.grace
+                ): task
+                for task in tasks
+            }
+            for future in as_completed(futures):
+                task = futures[future]
+                yield task, _outcome(future, task, settings)
+        except BaseException:
+            pool.stop()  # type: ignore[no-untyped-call]
+            raise
+
+
+def _outcome(future: Future[Score], task: Task, settings: Settings) -> Score | Failure:
+    from pebble import ProcessExpired
+
+    try:
+        return future.result()
+    except TimeoutError:
+        reason = f"not done after {settings.time_limit:g} s"
+        _write(settings.scores / f"{task.key}.json", {"failed": reason, "time_limit": settings.time_limit})
+        return Failure(reason)
+    except ProcessExpired as error:
+        return Failure(f"its process crashed with exit code {error.exitcode}")
+    except PconvError as error:
+        return Failure(str(error))
+    except Exception as error:  # a method is foreign code and may raise anything
+        return Failure(f"{type(error).__name__}: {error}".splitlines()[0])
+
+
+def _finished(task: Task, settings: Settings, measured_by: str) -> Score | Failure | None:
+    try:
+        known = json.loads((settings.scores / f"{task.key}.json").read_text())
+        if "failed" in known:
+            return Failure(known["failed"]) if known["time_limit"] >= settings.time_limit else None
+        if known["measured_by"] == measured_by and (settings.fills / f"{task.key}.png").is_file():
+            values = {name: float("nan") if value is None else value for name, value in known["values"].items()}
+            return Score(values, known["seconds"])
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # nothing there yet, or not ours: it is computed
+    return None
+
+
+def compute(task: Task, settings: Settings, measured_by: str) -> Score:
+    """Fill one pair with one method (unless its file is there), measure the composite, and keep both."""
+    truth, hole = _pictures(task.pair, settings.white_is_hole)
+    path = settings.fills / f"{task.key}.png"
+    seconds = _seconds_of(path)
+    if seconds is None:
+        fill = _ready(task.method)
+        holed = np.where(hole[..., None], np.uint8(GREY), truth)
+        started = time.perf_counter()
+        filled = fill(holed, hole.copy())
+        seconds = time.perf_counter() - started
+        if filled.shape != truth.shape or filled.dtype != np.uint8:
+            raise ValueError(f"it returned {filled.dtype} {filled.shape} for a photo of uint8 {truth.shape}")
+        _write_fill(np.where(hole[..., None], filled, np.uint8(0)), path, seconds)
+    composite = read_fill(task, settings)
+    score = Score(measure(composite, truth, hole), seconds)
+    if settings.vgg:
+        features = metrics.vgg_features(_vgg(settings.vgg), composite)
+        score.values["vgg"] = metrics.vgg_distance(features, _truth_features(task.pair, settings))
+    values = {name: value if np.isfinite(value) else None for name, value in score.values.items()}
+    _write(settings.scores / f"{task.key}.json", {"values": values, "seconds": seconds, "measured_by": measured_by})
+    return score
+
+
+def measure(composite: NDArray[np.uint8], truth: NDArray[np.uint8], hole: NDArray[np.bool_]) -> dict[str, float]:
+    """All metrics of one composite that need no network, by their names (see :mod:`pconv.evaluation.summary`)."""
+    similarity = metrics.ssim_map(composite, truth)
+    return {
+        "l1": metrics.l1_percent(composite, truth),
+        "psnr": metrics.psnr(composite, truth),
+        "ssim": metrics.mean_ssim(similarity),
+        "l1_hole": metrics.l1_percent(composite, truth, hole),
+        "psnr_hole": metrics.psnr(composite, truth, hole),
+        "ssim_hole": metrics.mean_ssim(similarity, hole),
+        "sharpness": metrics.sharpness(composite, truth, hole),
+    }
+
+
+def _measure(vgg: Path | None) -> str:
+    return f"{METRICS_VERSION} {hashlib.sha256(vgg.read_bytes()).hexdigest() if vgg else 'no vgg'}"
+
+
+def _start_worker() -> None:
+    """Ctrl-C is for the parent; one thread each, since there is a process for each core."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.environ["OMP_NUM_THREADS"] = "1"  # torch reads it when it is imported, which only some methods do
+    logging.disable(logging.WARNING)  # PyPatchMatch tells how it was built, load_vgg which blocks there are
+    try:
+        import cv2
+    except ImportError:
+        return
+    cv2.setNumThreads(1)
+
+
+@lru_cache(maxsize=1)
+def _pictures(pair: Pair, white_is_hole: bool) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    return fitted(pair.photo, pair.mask.size), hole_of(pair.mask, white_is_hole)
+
+
+@lru_cache(maxsize=1)
+def _truth_features(pair: Pair, settings: Settings) -> list[Tensor]:
+    assert settings.vgg is not None
+    return metrics.vgg_features(_vgg(settings.vgg), _pictures(pair, settings.white_is_hole)[0])
+
+
+_made: dict[str, Fill] = {}
+
+
+def _ready(method: Method) -> Callable[..., Any]:
+    """The method's function, made once in each process."""
+    if method.name not in _made:
+        _made[method.name] = method.make()
+    return _made[method.name]
+
+
+@lru_cache(maxsize=1)
+def _vgg(path: Path) -> VGG16Features:
+    from pconv.training.features import load_vgg
+
+    return load_vgg(path, blocks=2)
+
+
+def _write_fill(pixels: NDArray[np.uint8], path: Path, seconds: float) -> None:
+    from PIL.PngImagePlugin import PngInfo
+
+    info = PngInfo()
+    info.add_text("seconds", repr(seconds))
+    with replacing(path) as temporary:
+        Image.fromarray(pixels).save(temporary, pnginfo=info)
+
+
+def _seconds_of(path: Path) -> float | None:
+    """How long the fill took that is kept at ``path``; None where there is none."""
+    try:
+        with Image.open(path) as image:
+            return float(image.info["seconds"])
+    except (OSError, KeyError, ValueError, SyntaxError):
+        return None
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(content))
