@@ -106,7 +106,7 @@ def test_mistakes_are_explained(config, text, overrides, message):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(InputError, match=r"none.toml: neither a file nor one of debug, default, finetune"):
+    with pytest.raises(InputError, match=r"none.toml: neither a file nor one of ablation, debug, default, finetune"):
         read_config(tmp_path / "none.toml")
     with pytest.raises(InputError, match="cannot read the configuration"):
         read_config(tmp_path)

@@ -133,9 +133,12 @@ def _read_shard(shard: str, unreadable: list[str]) -> list[tuple[str, bytes]]:
 
 
 def _short(error: Exception) -> str:
-    """WebDataset puts whole command lines into its errors; how the command ended is what matters."""
+    """WebDataset puts whole command lines and objects into its errors; what happened is what matters."""
     ended = re.search(r"exit \d+", str(error))
-    return f"its command ended with {ended[0]}" if ended else str(error).partition("\n")[0]
+    if ended:
+        return f"its command ended with {ended[0]}"
+    first = error.args[0] if error.args and isinstance(error.args[0], str) else str(error)
+    return first.partition("\n")[0]
 
 
 def _is_photo(kind: str) -> bool:
