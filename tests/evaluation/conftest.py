@@ -1,3 +1,4 @@
+import itertools
 import sys
 
 import numpy as np
@@ -39,7 +40,7 @@ def photos(tmp_path):
     for number in range(4):
         noise = np.random.default_rng(number).integers(0, 256, (5, 6, 3), dtype=np.uint8)
         picture = Image.fromarray(noise).resize((80, 72), Image.Resampling.BICUBIC)
-        for x, y in ((8, 4), (9, 4), (0, 0), (1, 0)):  # where a crop to 64 x 64 begins, and where the whole does
+        for x, y in itertools.product((0, 1, 8, 9), (0, 4)):  # where crops to 80 x 64 and 64 x 64 begin
             picture.putpixel((x, y), (255 * (number % 2), 0, 255 * (number // 2)))
         picture.save(folder / f"photo-{number}.png")
     return folder
