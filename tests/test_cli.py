@@ -165,7 +165,8 @@ def test_masks_strokes_refuses_in_a_sentence(tmp_path, options, message):
 
 def test_train_refuses_in_a_sentence(tmp_path):
     config = tmp_path / "run.toml"
-    assert "neither a file nor one of ablation, debug, default" in said(pconv("train", config, "--out", tmp_path / "run"), 2)
+    refused = said(pconv("train", config, "--out", tmp_path / "run"), 2)
+    assert "neither a file nor one of ablation, debug, default" in refused
     config.write_text(f"photos = '{tmp_path}'\nsed = 1\n[[stages]]\nsteps = 1\nsize = 32\nbatch_size = 2\nlr = 1e-3")
     assert "unknown key 'sed'; did you mean 'seed'?" in said(pconv("train", config, "--out", tmp_path / "run"), 2)
     config.write_text(config.read_text().replace("sed =", "seed ="))
