@@ -124,11 +124,17 @@ def _smooth(maps: NDArray[np.float32]) -> NDArray[np.float32]:
     return maps
 
 
-def space_of(mode: str, icc: bytes) -> tuple[ColourSpace, str]:
-    """How values of this mode with this profile (empty: none) become colours; and a note if the profile is broken."""
-    kind = mode.removesuffix(";16")
-    if kind == "CMYK":
-        return NaiveCmyk(), ""
-    if kind == "YCbCr":
-        return YCbCr(), ""
-    return Plain(), ""
+def space_of(mode: str, profile: bytes) -> tuple[ColourSpace, str]:
+    """How values of this mode with this ICC profile (empty: none) become colours, and a note if it is of no use."""
+    note = ""
+    if profile and mode not in ("1", "YCbCr"):
+        from pconv.photos.icc import BrokenProfileError
+        from pconv.photos.profiles import described
+
+        try:
+            return described(profile, mode), ""
+        except BrokenProfileError as error:
+            note = f"the colour profile is not used, but kept: {error}"
+    if mode.startswith("CMYK"):
+        return NaiveCmyk(), note
+    return YCbCr() if mode == "YCbCr" else Plain(), note
