@@ -167,7 +167,10 @@ class Photo:
             indices = self.palette.indices_of((values * 255).round().astype(np.uint8), alphas)
             target[touched, 0] = np.where(alphas == 0, target[touched][:, 0], indices)  # a colour of what is unseen
         elif self.pixels.dtype == np.bool_:
-            target[touched, 0] = values[:, 0] >= 0.5
+            if self.colour_key is None:
+                target[touched, 0] = values[:, 0] >= 0.5
+            elif self.fills_are_opaque:  # one of the two colours is transparent: what is opaque has the other
+                target[touched, 0] = not self.colour_key[0]
         else:
             rounded = (values * self.full).round().astype(self.pixels.dtype)
             if self.colour_key is not None:
