@@ -105,6 +105,24 @@ def test_tiffs_of_all_layouts_are_read(mode, layout, byteorder):
     assert np.array_equal(photo.pixels, values)
 
 
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "RGBA;16", "LA;16"])
+@pytest.mark.parametrize("kind", [0, 1, 2])
+def test_tiffs_keep_what_their_fourth_channel_is(mode, kind):
+    """Unspecified, an alpha that multiplies the colours, or one that does not."""
+    values = pixels(mode)
+    if kind == 1:
+        values[..., -1] = np.iinfo(values.dtype).max
+    file = BytesIO()
+    photometric = "rgb" if mode[0] == "R" else "minisblack"
+    tifffile.imwrite(file, values, photometric=photometric, extrasamples=[kind], planarconfig="contig")
+    photo = read_photo(file.getvalue())
+    assert photo.mode == mode
+    assert np.array_equal(photo.pixels, values)
+    with tifffile.TiffFile(BytesIO(encode_photo(photo))) as again:
+        assert again.pages.first.extrasamples == ((2,) if kind == 1 and mode == "RGBA" else (kind,))
+        assert np.array_equal(again.asarray(), values)
+
+
 @pytest.mark.parametrize("mode", ["RGB;16", "RGBA;16", "I;16", "RGB"])
 def test_tiffs_of_opencv_with_lzw_are_read(mode):
     values = pixels(mode)

@@ -179,7 +179,8 @@ def test_rectangles_are_clipped_and_add_up():
 
 
 @pytest.mark.parametrize(
-    "text", ["", "alfa", "color:#ff00f", "color:#ff00ff:256", "color:red", "rect:1,2,3", "rect:0,0,0,5", "rect:a,b,c,d"]
+    "text",
+    ["", "alfa", "color:#ff00f", "color:#ff00ff:256", "color:red", "rect:1,2,3", "rect:0,0,0,5", "rect:a,b,c,d"],
 )
 def test_what_says_no_hole_is_refused_in_a_sentence(text):
     with pytest.raises(InputError, match=r"says no hole; say alpha, color:#ff00ff"):

@@ -88,7 +88,7 @@ def test_a_camera_jpeg_keeps_everything_and_its_stored_orientation(order):
     photo = read_photo(data)
     assert (photo.height, photo.width) == (90, 60)
     again = encode_photo(grey_fill(photo, hole))
-    assert [each for each in segments_by_mark(again)] == [each for each in segments_by_mark(data)]
+    assert segments_by_mark(again) == segments_by_mark(data)
     before, after = opened(data), opened(again)
     assert after.size == (90, 60)
     assert after.info["icc_profile"] == PROFILE
@@ -208,13 +208,16 @@ def test_metadata_goes_from_format_to_format(source, target):
         assert again.info["dpi"] == pytest.approx((300, 300), abs=0.01)
     lost = [note for note in check_storable(photo, target) if "no place" in note]
     if source == ".jpg":
-        assert lost == {
-            ".jpg": [],
-            ".png": [],
-            ".tif": ["TIFF has no place for the photo's comment"],
-            ".webp": ["WebP has no place for the photo's resolution, comment"],
-            ".avif": ["AVIF has no place for the photo's resolution, comment"],
-        }[target]
+        assert (
+            lost
+            == {
+                ".jpg": [],
+                ".png": [],
+                ".tif": ["TIFF has no place for the photo's comment"],
+                ".webp": ["WebP has no place for the photo's resolution, comment"],
+                ".avif": ["AVIF has no place for the photo's resolution, comment"],
+            }[target]
+        )
 
 
 def test_a_format_without_metadata_says_what_it_loses():
@@ -266,7 +269,11 @@ def test_comments_of_gif_jpeg_and_png_are_one():
 
 def test_tiff_keeps_the_tags_that_are_not_about_the_layout():
     file = io.BytesIO()
-    extra = [(33723, 7, 9, b"IPTC data", True), (34377, 7, len(PHOTOSHOP), PHOTOSHOP, True), (65000, 2, 5, b"mine\0", True)]
+    extra = [
+        (33723, 7, 9, b"IPTC data", True),
+        (34377, 7, len(PHOTOSHOP), PHOTOSHOP, True),
+        (65000, 2, 5, b"mine\0", True),
+    ]
     tifffile.imwrite(file, pixels("RGB;16"), photometric="rgb", compression="zlib", byteorder=">", extratags=extra,
                      description="a description", resolution=(118.11, 118.11), resolutionunit="centimeter",
                      iccprofile=PROFILE, software="another program", metadata=None)  # fmt: skip
@@ -287,12 +294,13 @@ def test_tiff_keeps_the_tags_that_are_not_about_the_layout():
     assert b"8BIM\x04\x0c" not in bytes(tags[34377])
 
 
-PHOTOSHOP = b"8BIM\x04\x04\0\0\0\0\0\x03abc\0" + b"8BIM\x04\x0c\0\0\0\0\0\x05smalL\0" + b"8BIM\x04\x25\x02id\0\0\0\0\0\x02xy"
+SMALL = b"8BIM\x04\x0c\0\0\0\0\0\x05smalL\0"
+PHOTOSHOP = b"8BIM\x04\x04\0\0\0\0\0\x03abc\0" + SMALL + b"8BIM\x04\x25\x02id\0\0\0\0\0\x02xy"
 
 
 def test_photoshops_thumbnail_is_taken_out():
     kept = photoshop_without_thumbnails(PHOTOSHOP)
-    assert kept == PHOTOSHOP.replace(b"8BIM\x04\x0c\0\0\0\0\0\x05smalL\0", b"")
+    assert kept == PHOTOSHOP.replace(SMALL, b"")
     assert photoshop_without_thumbnails(b"8BIM\x04") == b"8BIM\x04"
     data = jpeg.with_segments(jpeg_of(scene()[0]), [(b"\xed", b"Photoshop 3.0\0" + PHOTOSHOP)])
     again = encode_photo(read_photo(data))
@@ -348,7 +356,9 @@ def test_exif_of_many_segments_is_kept_whole():
     )
 
 
-@pytest.mark.parametrize("exif", [b"garbage", b"II*\0", b"II*\0\x08\0\0\0\x01\0\x12\x01\x02", b"MM\0*\0\0\0\x08\xff\xff"])
+@pytest.mark.parametrize(
+    "exif", [b"garbage", b"II*\0", b"II*\0\x08\0\0\0\x01\0\x12\x01\x02", b"MM\0*\0\0\0\x08\xff\xff"]
+)
 def test_broken_exif_costs_the_photo_nothing(exif):
     data = saved(Image.fromarray(pixels("RGB")), "JPEG", exif=b"Exif\0\0" + exif)
     photo = read_photo(data)

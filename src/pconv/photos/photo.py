@@ -84,8 +84,9 @@ class Photo:
             channel: NDArray[Any] = window[..., self._alpha_channel]
             return channel
         if self.palette is not None:
-            return self.palette.alphas[np.minimum(window[..., 0], len(self.palette.alphas) - 1)]
-        transparent = (window == np.array(self.colour_key, window.dtype)).all(axis=2)
+            entries: NDArray[Any] = self.palette.alphas[np.minimum(window[..., 0], len(self.palette.alphas) - 1)]
+            return entries
+        transparent: NDArray[np.bool_] = (window == np.array(self.colour_key, window.dtype)).all(axis=2)
         alpha: NDArray[Any] = np.where(transparent, 0, self.full).astype(window.dtype)
         return alpha
 

@@ -24,6 +24,8 @@ from pconv.photos.previews import photoshop_without_thumbnails, without_pictures
 
 XMP, IPTC, PHOTOSHOP, ICC = 700, 33723, 34377, 34675
 X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 282, 283, 296
+UNSPECIFIED, UNASSOCIATED = 0, 2
+"""What a fourth channel may be; 1: an alpha that the colours are multiplied by."""
 _OF_THE_PIXELS = {
     254, 255, 256, 257, 258, 259, 262, 263, 264, 265, 266, 273, 277, 278, 279, 280, 281, 284, 288, 289, 290, 291, 292,
     293, 297, 301, 317, 318, 319, 320, 321, 322, 323, 324, 325, 326, 327, 328, 330, 332, 338, 339, 340,
@@ -50,19 +52,30 @@ def decode(source: decoding.Source, max_pixels: int) -> Photo:
             f"{source.name} holds signed, floating-point or {bits}-bit values, which cannot be filled; save it with "
             "8 or 16 bits per channel"
         )
+    if samples > 4:
+        raise ImageFileError(
+            f"{source.name} holds {samples} channels, of which some would be lost; save it with 8 or 16 bits in grey, "
+            "RGB or CMYK and at most one alpha channel"
+        )
+    extra = _number(tags, 338, order, -1)
     in_planes = _number(tags, 284, order, 1) == 2 and samples > 1
-    image = None if in_planes and (bits == 16 or samples == 2) else _opened(source.data)
+    beyond_pillow = extra == UNSPECIFIED or (samples == 2 and extra == 1)
+    beyond_pillow |= in_planes and (bits == 16 or samples == 2)
+    image = None if beyond_pillow else _opened(source.data)
     if image is not None and is_deep(image):
         mode = _DEEP[image.mode]
-        stored = source.load(lambda: read_deep(lambda: TiffImagePlugin.TiffImageFile(BytesIO(source.data))))
+        stored = source.guarded(lambda: read_deep(lambda: TiffImagePlugin.TiffImageFile(BytesIO(source.data))))
     elif image is not None:
         mode = image.mode
         decoding.check_mode(source, mode)
-        stored = source.load(lambda: pixels_of(image))
+        stored = source.guarded(lambda: pixels_of(image))
     else:
-        stored, mode = source.load(lambda: _by_tifffile(source)), ""
+        stored, mode = source.guarded(lambda: _by_tifffile(source)), ""
         mode = _mode_of(source, stored, _number(tags, 262, order, 1))
+    # 8 bits multiplied by their alpha are divided by it by Pillow; other alphas are written as they were.
+    kept = UNASSOCIATED if extra < 0 or (image is not None and bits == 8) else extra
     metadata = _metadata(source, tags, order)
+    metadata = replace(metadata, encoding=MappingProxyType({**metadata.encoding, "extra": kept}))
     if image is None:
         stored = upright(stored, metadata.orientation)
     photo = decoding.photo_of(
@@ -215,7 +228,7 @@ def _layout(mode: str, photo: Photo) -> dict[str, Any]:
     if photometric != "minisblack" or kind == "LA":
         options["planarconfig"] = "contig"
     if kind in ("LA", "RGBA"):
-        options["extrasamples"] = ["unassalpha"]
+        options["extrasamples"] = [photo.metadata.encoding.get("extra", UNASSOCIATED)]
     return options
 
 
