@@ -84,8 +84,9 @@ class Photo:
             channel: NDArray[Any] = window[..., self._alpha_channel]
             return channel
         if self.palette is not None:
-            return self.palette.alphas[np.minimum(window[..., 0], len(self.palette.alphas) - 1)]
-        transparent = (window == np.array(self.colour_key, window.dtype)).all(axis=2)
+            entries: NDArray[Any] = self.palette.alphas[np.minimum(window[..., 0], len(self.palette.alphas) - 1)]
+            return entries
+        transparent: NDArray[np.bool_] = (window == np.array(self.colour_key, window.dtype)).all(axis=2)
         alpha: NDArray[Any] = np.where(transparent, 0, self.full).astype(window.dtype)
         return alpha
 
@@ -167,7 +168,10 @@ class Photo:
             indices = self.palette.indices_of((values * 255).round().astype(np.uint8), alphas)
             target[touched, 0] = np.where(alphas == 0, target[touched][:, 0], indices)  # a colour of what is unseen
         elif self.pixels.dtype == np.bool_:
-            target[touched, 0] = values[:, 0] >= 0.5
+            if self.colour_key is None:
+                target[touched, 0] = values[:, 0] >= 0.5
+            elif self.fills_are_opaque:  # one of the two colours is transparent: what is opaque has the other
+                target[touched, 0] = not self.colour_key[0]
         else:
             rounded = (values * self.full).round().astype(self.pixels.dtype)
             if self.colour_key is not None:
