@@ -124,24 +124,26 @@ def _saved(image: Image.Image, form: str, options: Mapping[str, Any]) -> bytes:
 
 def _encode_png(pixels: NDArray[Any], mode: str, photo: Photo, metadata: Metadata, _: int | None) -> bytes:
     if mode.endswith("16"):
-        bare = png.encode_deep(pixels.astype(np.uint16, copy=False), photo.colour_key)
+        own = png.encode_deep(pixels.astype(np.uint16, copy=False), photo.colour_key)
     else:
         bits = metadata.encoding.get("bits", 8)
-        options: dict[str, Any] = {"bits": bits} if mode == "L" and bits < 8 else {}
+        options: dict[str, Any] = {"compress_level": png.compression_of(*pixels.shape[:2])}
+        if mode == "L" and bits < 8:
+            options["bits"] = bits
         if mode == "P" and photo.palette is not None and not photo.palette.is_opaque:
             options["transparency"] = photo.palette.alphas.tobytes()
         elif photo.colour_key is not None:
             key = photo.colour_key
             options["transparency"] = key if len(key) > 1 else key[0]
-        bare = _saved(_image(pixels, mode, photo), "PNG", options)
+        own = png.chunks(_saved(_image(pixels, mode, photo), "PNG", options))
     if metadata.format == "PNG":
-        added = [
+        added: list[png.Chunk] = [
             (name, metadata.exif if name == b"eXIf" and metadata.exif else content)
             for name, content in metadata.verbatim
         ]
     else:
         added = list(png.chunks_of(metadata))
-    return png.with_chunks(bare, added)
+    return png.with_chunks(own, added)
 
 
 def _encode_jpeg(pixels: NDArray[Any], mode: str, photo: Photo, metadata: Metadata, quality: int | None) -> bytes:
