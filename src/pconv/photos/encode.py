@@ -35,7 +35,7 @@ def encode(photo: Photo, form: Format, quality: int | None) -> bytes:
     """
     mode = storable_mode(photo, form)
     metadata = _for_format(photo, form)
-    pixels = as_stored(as_mode(photo, mode), metadata.orientation)
+    pixels = np.ascontiguousarray(as_stored(as_mode(photo, mode), metadata.orientation))
     try:
         return _ENCODERS[form.name](pixels, mode, photo, metadata, quality)
     except MemoryError as error:

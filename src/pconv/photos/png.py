@@ -106,7 +106,7 @@ def encode_deep(pixels: NDArray[np.uint16], colour_key: tuple[int, ...] | None =
     above = np.zeros((1, width * channels * 2), np.uint8)
     rows = max(2**20 // above.shape[1], 1)
     for top in range(0, height, rows):
-        lines = pixels[top : top + rows].astype(">u2").view(np.uint8).reshape(-1, above.shape[1])
+        lines = pixels[top : top + rows].astype(">u2", order="C").view(np.uint8).reshape(-1, above.shape[1])
         packed = packer.compress(_filtered(lines, above, channels * 2).tobytes())
         if packed:
             yield b"IDAT", packed
