@@ -5,12 +5,13 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from importlib.util import find_spec
 from io import BytesIO
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, features
 
 from pconv.errors import ImageFileError, InputError
 from pconv.photos import exif, jpeg, png
@@ -33,6 +34,7 @@ def encode(photo: Photo, form: Format, quality: int | None) -> bytes:
         InputError: the format cannot hold this photo.
         ImageFileError: the encoder failed.
     """
+    check_encoder(form)
     mode = storable_mode(photo, form)
     metadata = _for_format(photo, form)
     pixels = np.ascontiguousarray(as_stored(as_mode(photo, mode), metadata.orientation))
@@ -179,10 +181,8 @@ def _encode_avif(pixels: NDArray[Any], mode: str, photo: Photo, metadata: Metada
 
 
 def _encode_heif(pixels: NDArray[Any], mode: str, photo: Photo, metadata: Metadata, quality: int | None) -> bytes:
-    try:
-        import pillow_heif
-    except ModuleNotFoundError as error:
-        raise InputError("writing HEIC photos needs pillow-heif: pip install 'pconv[heic]'") from error
+    import pillow_heif
+
     file = BytesIO()
     image = _image(pixels, mode, photo)
     image.info = {key: value for key, value in _common_options(metadata).items() if value}
@@ -228,6 +228,18 @@ _ENCODERS: dict[str, Encoder] = {
     "BMP": _encode_bmp,
     "GIF": _encode_gif,
 }
+
+
+def check_encoder(form: Format) -> None:
+    """What writes this format must be installed.
+
+    Raises:
+        InputError: it is not.
+    """
+    if form.name == "HEIF" and find_spec("pillow_heif") is None:
+        raise InputError("writing HEIC photos needs pillow-heif: pip install 'pconv[heic]'")
+    if form.name == "AVIF" and not features.check("avif"):
+        raise InputError("the Pillow that is installed was built without AVIF; write another format")
 
 
 def format_of(photo: Photo, suffix: str | None) -> Format:
