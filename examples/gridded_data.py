@@ -24,6 +24,5 @@ def error(values):
     return np.sqrt(np.mean((values - truth)[gap] ** 2))
 
 
-print(
-    f"{gap.mean():.0%} missing; error {error(filled):.2f} K, of the mean {error(np.full_like(truth, np.nanmean(field))):.2f} K"
-)
+mean = np.full_like(truth, np.nanmean(field))
+print(f"{gap.mean():.0%} missing; error {error(filled):.2f} K, of the mean {error(mean):.2f} K")

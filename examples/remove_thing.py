@@ -1,4 +1,4 @@
-"""Take something out of a photo and give the file back as it was: format, quality, EXIF and profile are the photo's."""
+"""Take something out of a photo; the file comes back as it was: format, quality, EXIF and profile are the photo's."""
 
 from pathlib import Path
 
