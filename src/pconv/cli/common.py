@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import click
 
@@ -14,6 +14,16 @@ from pconv.errors import PconvError
 
 PathType = click.Path(path_type=Path)
 T = TypeVar("T")
+
+
+class _PlaceType(click.Path):
+    """A path; or a URL (s3://bucket/photos), which stays text."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return value if isinstance(value, str) and "://" in value else super().convert(value, param, ctx)
+
+
+PlaceType = _PlaceType(path_type=Path)
 
 
 @contextmanager

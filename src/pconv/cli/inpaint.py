@@ -6,14 +6,15 @@ from pathlib import Path
 
 import click
 
-from pconv.cli.common import PathType, need_file, need_place_for, wrong_usage
+from pconv.cli.common import PlaceType, need_file, need_place_for, wrong_usage
+from pconv.cli.folder import or_folder
 from pconv.errors import InputError, ModelError
 
 
 @click.command()
-@click.argument("photo", type=PathType)
-@click.argument("mask", type=PathType)
-@click.option("-o", "--output", "out", type=PathType, required=True, help="Where to write; the suffix decides.")
+@click.argument("photo", type=PlaceType)
+@click.argument("mask", type=PlaceType, required=False)
+@click.option("-o", "--output", "out", type=PlaceType, required=True, help="Where to write; the suffix decides.")
 @click.option("--invert", is_flag=True, help="Fill what is black in MASK instead of what is white.")
 @click.option("--model", default="default", show_default=True, help="A bundled model, or a checkpoint's path.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, mps.")
@@ -23,6 +24,7 @@ from pconv.errors import InputError, ModelError
 @click.option("--precision", default="auto", show_default=True, help="fp32, bf16; auto: what the device is fast in.")
 @click.option("--force", is_flag=True, help="Allow OUT to replace PHOTO or MASK.")
 @click.option("-v", "--verbose", is_flag=True, help="Say what computes.")
+@or_folder
 def inpaint(
     photo: Path,
     mask: Path,
@@ -35,7 +37,7 @@ def inpaint(
     force: bool,
     verbose: bool,
 ) -> None:
-    """Fill the white part of MASK in PHOTO.
+    """Fill the white part of MASK in PHOTO, or of a folder of masks in a folder of photos.
 
     MASK has PHOTO's size; the line between white and black is at 50 % grey. Everything outside the hole stays as it
     is, pixel for pixel, in lossless formats (.png, .webp, .tif, .bmp).

@@ -1,0 +1,186 @@
+"""Reading, filling and writing beside each other, so that the network does not wait.
+
+Pillow and the network's runtimes let go of Python's lock while they compute, so threads are enough. Between the steps
+are short queues, and a budget bounds the bytes of the photos in memory, however large the single ones are.
+"""
+
+from __future__ import annotations
+
+import errno
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from queue import Queue
+from typing import Any
+
+from pconv.errors import ImageFileError, ModelError
+from pconv.filling.manifest import Entry
+from pconv.filling.work import Piece, Steps, Task, decoded_bytes
+
+_COPIES = 2
+"""A photo is in memory as it was and filled."""
+
+_HOPELESS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
+"""Errors of writing that every further photo would have too."""
+
+
+class _End:
+    pass
+
+
+_END = _End()
+
+
+class Budget:
+    """Bytes that may be taken; one that asks for more than all waits until nobody else has any."""
+
+    def __init__(self, total: int) -> None:
+        self._total, self._used, self._changed = total, 0, threading.Condition()
+
+    def take(self, wanted: int) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: not self._used or self._used + wanted <= self._total)
+            self._used += wanted
+
+    def give_back(self, taken: int) -> None:
+        with self._changed:
+            self._used -= taken
+            self._changed.notify_all()
+
+
+class Pipeline:
+    """Runs tasks through the three steps.
+
+    Args:
+        steps: what to do.
+        fill: the :class:`~pconv.filling.predictor.Inpainter`.
+        workers: threads that read and decode, and as many that encode and write.
+        memory: bytes of decoded photos that may wait.
+        stop: once it is set, nothing more is begun; what is filled is still written.
+        fail_fast: stop at the first failure.
+
+    Attributes:
+        busy: seconds that the network was filling.
+        span: seconds from the first fill's start to the last one's end.
+    """
+
+    def __init__(
+        self,
+        steps: Steps,
+        fill: Any,
+        workers: int,
+        memory: int,
+        stop: threading.Event | None = None,
+        fail_fast: bool = False,
+    ) -> None:
+        self._steps, self._fill, self._workers, self._fail_fast = steps, fill, workers, fail_fast
+        self._budget = Budget(memory)
+        self._stop = stop or threading.Event()
+        self._fatal: Exception | None = None
+        self._ready: Queue[Piece | _End] = Queue(workers + 1)
+        self._filled: Queue[Piece | _End] = Queue(workers + 1)
+        self._ended: Queue[Entry | _End] = Queue()
+        self._turn = threading.Lock()
+        self.busy = self.span = 0.0
+
+    def run(self, tasks: Iterable[Task]) -> Iterator[Entry]:
+        """The entry of each task as it ends, in any order.
+
+        Raises:
+            ImageFileError: the place of the results is full or read-only, at the end of what could be done.
+            ModelError: the model cannot fill.
+        """
+        source = iter(tasks)
+        readers = [self._thread(self._read, source) for _ in range(self._workers)]
+        self._thread(self._fill_all)
+        for _ in range(self._workers):
+            self._thread(self._write)
+        self._thread(self._end_after, readers)
+        open_ends = self._workers
+        try:
+            while open_ends:
+                ended = self._ended.get()
+                if isinstance(ended, _End):
+                    open_ends -= 1
+                else:
+                    yield ended
+        finally:
+            self._stop.set()  # whoever asked for the entries may have gone away
+        if self._fatal:
+            raise self._fatal
+
+    def _thread(self, work: Callable[..., None], *arguments: Any) -> threading.Thread:
+        thread = threading.Thread(target=work, args=arguments, daemon=True, name=f"pconv{work.__name__}")
+        thread.start()
+        return thread
+
+    def _next(self, source: Iterator[Task]) -> Task | None:
+        with self._turn:
+            return None if self._stop.is_set() else next(source, None)
+
+    def _read(self, source: Iterator[Task]) -> None:
+        while (task := self._next(source)) is not None:
+            held = 0
+            try:
+                photo_file, mask_file = self._steps.contents(task)
+                hashes = self._steps.hashes(photo_file, mask_file)
+                if same := self._steps.unchanged(task, hashes):
+                    self._ended.put(same)
+                    continue
+                held = decoded_bytes(photo_file) * _COPIES
+                self._budget.take(held)
+                piece = self._steps.load(task, photo_file, mask_file, hashes)
+            except Exception as error:  # one bad file does not end the others
+                self._budget.give_back(held)
+                self._failed(task, error)
+                continue
+            del photo_file, mask_file
+            piece.held = held
+            self._ready.put(piece)
+
+    def _end_after(self, readers: list[threading.Thread]) -> None:
+        for reader in readers:
+            reader.join()
+        self._ready.put(_END)
+
+    def _fill_all(self) -> None:
+        began = None
+        while not isinstance(piece := self._ready.get(), _End):
+            if self._stop.is_set():
+                self._budget.give_back(piece.held)
+                continue
+            start = time.perf_counter()
+            began = began or start
+            try:
+                self._steps.fill(piece, self._fill)
+            except Exception as error:
+                self._budget.give_back(piece.held)
+                self._failed(piece.task, error)
+            else:
+                self._filled.put(piece)
+            finally:
+                end = time.perf_counter()
+            self.busy += end - start
+            self.span = end - began
+        for _ in range(self._workers):
+            self._filled.put(_END)
+
+    def _write(self) -> None:
+        while not isinstance(piece := self._filled.get(), _End):
+            try:
+                self._ended.put(self._steps.store(piece))
+            except Exception as error:
+                self._failed(piece.task, error)
+            finally:
+                self._budget.give_back(piece.held)
+        self._ended.put(_END)
+
+    def _failed(self, task: Task, error: Exception) -> None:
+        entry = self._steps.failed(task, error)
+        if isinstance(error, OSError) and error.errno in _HOPELESS:
+            self._fatal = ImageFileError(f"{entry.error}; stopped at {task.photo}")
+        elif isinstance(error, ModelError):
+            self._fatal = error
+        if self._fatal or self._fail_fast:
+            self._stop.set()
+        self._ended.put(entry)
