@@ -178,7 +178,7 @@ def _mask_place(masks: Path | str | None) -> tuple[Path | str | None, str | None
 def stopping(stop: Event) -> Iterator[list[int]]:
     """Ctrl-C, or a cluster's SIGTERM, sets ``stop``, and its number gets into the list; a second one ends at once."""
     signalled: list[int] = []
-    before = {}
+    before: dict[int, Any] = {}
 
     def handle(number: int, frame: object) -> None:
         signalled.append(number)
@@ -188,8 +188,8 @@ def stopping(stop: Event) -> Iterator[list[int]]:
         click.echo("\nstopping: what is being filled is still written (once more to stop at once)", err=True)
 
     try:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            before[number] = signal.signal(number, handle)
+        for each in (signal.SIGINT, signal.SIGTERM):
+            before[each] = signal.signal(each, handle)
     except ValueError:  # not the main thread: whoever started us handles signals
         before.clear()
     try:

@@ -105,6 +105,8 @@ def run(
             tell(entry)
             if fail_fast and entry.status == FAILED:
                 stop.set()
+        if engine and isinstance(job.out, LocalFolder):  # its workers may have been killed, and others gone on
+            remove_leftovers(job.out, _subfolders(plan), job.label)
     return Summary(
         done=counts[DONE],
         skipped=plan.skipped + counts[UNCHANGED],

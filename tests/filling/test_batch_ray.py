@@ -1,0 +1,112 @@
+"""The same run on Ray: a cluster of this machine, of which a worker is killed in the middle."""
+
+import os
+import re
+import signal
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("ray", reason="pconv[ray] is not installed")
+
+import ray
+from batch_folders import make_folders, results
+
+from pconv.filling import ray_engine
+from pconv.filling.batch import run
+from pconv.filling.folders import open_folder
+from pconv.filling.manifest import read_history
+from pconv.filling.plan import Job, make_plan
+from pconv.filling.work import Settings
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    ray.init(num_cpus=2, num_gpus=0, include_dashboard=False, log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
+def job_in(folder, out, settings):
+    photos, masks, out = (open_folder(folder / name) for name in ("photos", "masks", out))
+    return Job(photos, masks, out, settings=settings)
+
+
+def workers():
+    """Processes of Ray's that hold a network."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if b"FillActor" in path.read_bytes():
+                found.append(int(path.parent.name))
+        except OSError:
+            continue
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="finds Ray's workers in /proc")
+def test_a_killed_worker_changes_nothing(tmp_path, cluster):
+    make_folders(tmp_path, 60)
+    settings = Settings(backend="onnxruntime")
+
+    def job(out):
+        return Job(
+            open_folder(tmp_path / "photos"), open_folder(tmp_path / "masks"), open_folder(out), settings=settings
+        )
+
+    run(job(tmp_path / "local"), make_plan(job(tmp_path / "local")), lambda _: None)
+    plan = make_plan(on_ray)
+    killed = []
+
+    def kill():
+        while len(list((tmp_path / "ray").rglob("*.png"))) < 10:
+            time.sleep(0.01)
+        killed.append(workers())
+        os.kill(killed[0][0], signal.SIGKILL)
+
+    threading.Thread(target=kill, daemon=True).start()
+    engine = ray_engine.RayEngine(plan.about, networks=2)
+    summary = run(on_ray, plan, lambda _: None, engine=engine)
+    assert len(killed[0]) == 2
+    assert (summary.done, summary.failed, summary.left) == (60, 0, 0)
+    assert results(tmp_path / "ray") == results(tmp_path / "local")
+    there, here = (read_history(open_folder(tmp_path / name)).entries for name in ("ray", "local"))
+    assert there.keys() == here.keys()
+    for photo, entry in there.items():
+        assert (entry.status, entry.hashes, entry.hole_ratio) == ("done", here[photo].hashes, here[photo].hole_ratio)
+    assert len({entry.worker for entry in there.values()}) >= 2
+    assert not list(tmp_path.rglob(".*pconv*"))
+    again = make_plan(on_ray)
+    assert (again.skipped, again.tasks) == (60, [])
+
+
+def test_a_photo_that_kills_its_worker_fails_and_the_others_are_done(tmp_path, cluster, monkeypatch):
+    make_folders(tmp_path, 6, odd="s0/p000.png")
+
+    @dataclass(frozen=True)
+    class Deadly:
+        def hole(self, photo, notes=None):  # noqa: ARG002
+            if photo.width == 33:
+                os._exit(1)
+            return np.zeros((photo.height, photo.width), bool)
+
+    settings = Settings(backend="onnxruntime", holes=(Deadly(),))
+    job = Job(
+        open_folder(tmp_path / "photos"),
+        open_folder(tmp_path / "masks"),
+        open_folder(tmp_path / "out"),
+        settings=settings,
+    )
+    plan = make_plan(job)
+    monkeypatch.setattr(ray_engine, "TRIES", 1)
+    seen = []
+    summary = run(job, plan, seen.append, engine=ray_engine.RayEngine(plan.about, networks=1))
+    assert (summary.done, summary.failed) == (5, 1)
+    (failed,) = [entry for entry in seen if entry.status == "failed"]
+    assert failed.photo == "s0/p000.png"
+    assert re.search("1 workers died", failed.error)
