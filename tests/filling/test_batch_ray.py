@@ -54,12 +54,8 @@ def test_a_killed_worker_changes_nothing(tmp_path, cluster):
     make_folders(tmp_path, 60)
     settings = Settings(backend="onnxruntime")
 
-    def job(out):
-        return Job(
-            open_folder(tmp_path / "photos"), open_folder(tmp_path / "masks"), open_folder(out), settings=settings
-        )
-
-    run(job(tmp_path / "local"), make_plan(job(tmp_path / "local")), lambda _: None)
+    local, on_ray = (job_in(tmp_path, out, settings) for out in ("local", "ray"))
+    run(local, make_plan(local), lambda _: None)
     plan = make_plan(on_ray)
     killed = []
 
