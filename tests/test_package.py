@@ -15,7 +15,8 @@ MAY_IMPORT = {
     "models": BASE,
     "nn": BASE,
     "holes": BASE,
-    "filling": BASE | {"nn"},
+    "photos": {"errors", "files"},
+    "filling": BASE | {"nn", "photos"},
     "training": BASE | {"nn", "holes"},
     "evaluation": BASE | {"nn", "holes", "filling", "training"},
 }
