@@ -6,12 +6,13 @@ import functools
 import json
 import signal
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from threading import Event
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -43,6 +44,10 @@ _OPTIONS = {
     "pattern": click.option(
         "--mask-pattern", "pattern", default="{stem}_mask.png", show_default=True,
         help="Folders: names of masks that are not named like their photo; {stem}, {name}, {suffix}.",
+    ),
+    "fit": click.option(
+        "--fit", type=click.Choice(["exact", "nearest"]), default="exact", show_default=True,
+        help="Folders: whether masks of another size than the photo are refused or stretched.",
     ),
     "suffix": click.option(
         "--format", "suffix", callback=parse_format, default="same", show_default=True,
@@ -100,6 +105,7 @@ def _need_no_folder(values: dict[str, Any]) -> None:
 def run_folder(
     values: dict[str, Any],
     pattern: str,
+    fit: Literal["exact", "nearest"],
     suffix: str | None,
     workers: int | None,
     shard: tuple[int, int],
@@ -109,11 +115,13 @@ def run_folder(
 ) -> None:
     """The run of ``pconv inpaint FOLDER``; ``values`` are the command's own options."""
     photos, masks, out = values["photo"], values["mask"], values["out"]
-    holes = tuple(values.get("holes") or ())
+    holes: tuple[str, ...] = tuple(values.get("holes") or ())
     if isinstance(out, Path):
         with reachable(out):
             if out.exists() and not out.is_dir():
                 raise click.UsageError(f"{out} is a file; name the folder to write the results to")
+    if masks is None and values["invert"]:
+        raise click.UsageError("--invert is about MASKS, and there are none")
     if masks is None and not holes:
         raise click.UsageError("give MASKS, a folder of them or one mask file, or say with --hole what to fill")
 
@@ -121,11 +129,16 @@ def run_folder(
     from pconv.filling.folders import open_folder
     from pconv.filling.plan import Job, make_plan
     from pconv.filling.work import Settings
+    from pconv.photos.formats import format_for
+    from pconv.photos.holes import parse_hole
 
     mask_folder, one_mask = _mask_place(masks)
-    shared = ("model", "device", "backend", "precision", "max_memory", "invert", "grow", "feather", "fit", "quality")
-    settings = Settings(**{n: values[n] for n in shared if values.get(n) is not None}, holes=holes, suffix=suffix)
+    shared = ("model", "device", "backend", "precision", "max_memory", "invert", "grow", "feather", "quality")
+    given = {name: values[name] for name in shared if values.get(name) is not None}
     with wrong_usage(InputError, ModelError):
+        if suffix is not None:
+            format_for(suffix)
+        settings = Settings(**given, holes=tuple(map(parse_hole, holes)), fit=fit, suffix=suffix)
         job = Job(
             photos=open_folder(photos),
             masks=None if mask_folder is None else open_folder(mask_folder),
@@ -207,6 +220,7 @@ class Progress:
         self._bar: Any = click.progressbar(length=total, file=sys.stderr, hidden=hidden, show_pos=True)
         self._hidden = hidden
         self._shown: dict[str, int] = {}
+        self._notes: Counter[str] = Counter()
 
     def __enter__(self) -> Progress:
         self._bar.__enter__()
@@ -214,6 +228,8 @@ class Progress:
 
     def __exit__(self, *error: Any) -> None:
         self._bar.__exit__(*error)
+        for note, photos in self._notes.most_common():
+            click.echo(f"note: {printable(note)}" + (f" ({photos} photos)" if photos > 1 else ""), err=True)
 
     def tell(self, entry: Entry) -> None:
         if not sys.stdout.isatty():
@@ -223,6 +239,7 @@ class Progress:
             if entry.status == "failed" or self._shown[entry.status] <= MOST_SHOWN:
                 clear = "" if self._hidden else "\r\033[K"
                 click.echo(f"{clear}{entry.status}: {printable(entry.photo)}: {printable(entry.error)}", err=True)
+        self._notes.update(entry.notes if entry.status == "done" else ())
         if entry.status != "no mask":
             self._bar.update(1)
 

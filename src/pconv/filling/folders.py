@@ -11,10 +11,9 @@ from typing import Any
 
 from pconv.errors import ImageFileError, InputError
 from pconv.files import replacing
+from pconv.photos.formats import BY_SUFFIX
 
-PICTURES = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".avif", ".heic", ".heif"}
-)
+PICTURES = frozenset(BY_SUFFIX)
 """Suffixes of what is taken for a photo or a mask."""
 
 MASK_ONLY = frozenset({".pgm", ".pbm", ".ppm"})

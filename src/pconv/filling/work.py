@@ -10,26 +10,19 @@ import socket
 import time
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from pconv.errors import PconvError
-from pconv.filling.adapter import (
-    HoleSource,
-    MaskFile,
-    Photo,
-    check_storable,
-    encode_photo,
-    fill_photo,
-    hole_of,
-    read_photo,
-)
 from pconv.filling.folders import Folder
 from pconv.filling.manifest import DONE, FAILED, UNCHANGED, Entry
 from pconv.models import DEFAULT_MODEL, find_model
+from pconv.photos.files import check_storable, encode_photo, read_photo
+from pconv.photos.holes import HoleSource, MaskFile, hole_of, prepared
+from pconv.photos.photo import Photo
 
 
 @dataclass(frozen=True)
@@ -51,7 +44,7 @@ class Settings:
     invert: bool = False
     grow: int = 0
     feather: int = 0
-    fit: str = "exact"
+    fit: Literal["exact", "nearest"] = "exact"
     quality: int | None = None
     suffix: str | None = None
 
@@ -144,21 +137,24 @@ class Steps:
         settings = self.settings
         photo = read_photo(photo_file, task.photo)
         suffix = PurePosixPath(task.out).suffix
-        notes = list(check_storable(photo, suffix, settings.quality))
-        sources: list[HoleSource] = [] if mask_file is None else [MaskFile(mask_file, settings.fit)]
-        hole = hole_of(photo, [*sources, *settings.holes], settings.invert, settings.grow)
+        notes = [*photo.notes, *check_storable(photo, suffix, settings.quality)]
+        sources = list(settings.holes)
+        if mask_file is not None:
+            sources.append(MaskFile(mask_file, settings.fit, task.mask or ""))
+        hole = hole_of(photo, sources, settings.invert, settings.grow, notes)
         ratio = float(np.count_nonzero(hole) / hole.size)
         content = None
         if not ratio:
             notes.append("nothing is marked as hole, so this is the photo as it was")
             if suffix.lower() == PurePosixPath(task.photo).suffix.lower():
                 content = photo_file
+        photo = prepared(photo, sources)
         return Piece(task, photo, hole, ratio, time.perf_counter() - start, notes, hashes, content)
 
     def fill(self, piece: Piece, fill: Any) -> None:
         start = time.perf_counter()
         if piece.ratio:
-            piece.photo = fill_photo(fill, piece.photo, piece.hole, self.settings.feather)
+            piece.photo = fill(piece.photo, piece.hole, feather=self.settings.feather)
         piece.seconds += time.perf_counter() - start
 
     def store(self, piece: Piece) -> Entry:
