@@ -18,7 +18,7 @@ MAY_IMPORT = {
     "photos": {"errors", "files"},
     "filling": BASE | {"nn", "photos"},
     "training": BASE | {"nn", "holes"},
-    "evaluation": BASE | {"nn", "holes", "filling", "training"},
+    "evaluation": BASE | {"nn", "holes", "photos", "filling", "training"},
 }
 
 

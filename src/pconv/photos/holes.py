@@ -10,6 +10,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from pconv.errors import InputError
 from pconv.photos.colour import NaiveCmyk, Plain
@@ -17,7 +18,7 @@ from pconv.photos.files import read_photo
 from pconv.photos.formats import BY_NAME
 from pconv.photos.grow import grown
 from pconv.photos.orientation import upright
-from pconv.photos.photo import Photo
+from pconv.photos.photo import Photo, from_pil
 
 Hole = NDArray[np.bool_]
 
@@ -214,6 +215,18 @@ def bright_part(mask: Photo) -> Hole:
             opaque[rows] = share >= 0.5
         hole[rows] = luminance >= 0.5
     return opaque if not hole.any() and not opaque.all() else hole
+
+
+def hole_from_image(image: Image.Image) -> Hole:
+    """The bright half of a Pillow image.
+
+    Raises:
+        InputError: a mode in which nothing is known to be bright, such as "F".
+    """
+    try:
+        return bright_part(from_pil(image))
+    except InputError as error:
+        raise InputError(f"a mask of mode {image.mode!r} has no known white; save it as grey or RGB") from error
 
 
 def _strips(photo: Photo) -> Iterator[tuple[slice, NDArray[np.float32]]]:
