@@ -6,6 +6,7 @@ import os
 import stat
 import unicodedata
 from collections.abc import Callable, Iterable
+from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -211,8 +212,12 @@ def _stamp_of(status: os.stat_result) -> str:
 
 
 def _remote_stamp(info: dict[str, Any]) -> str:
+    """Size, and the store's hash of the content, or a time where it has none."""
     keys = ("ETag", "etag", "md5Hash", "mtime", "LastModified", "last_modified", "updated", "created")
-    return "-".join(str(info[key]) for key in ("size", *keys) if info.get(key) is not None)
+    value = next((info[key] for key in keys if info.get(key) is not None), "")
+    if isinstance(value, datetime):
+        value = value.timestamp()
+    return f"{info.get('size')}-" + (f"{value:.6f}" if isinstance(value, float) else str(value).strip('"'))
 
 
 def _file_system(url: str) -> tuple[Any, str]:

@@ -83,7 +83,8 @@ class Entry:
             return None
         known = {each.name for each in fields(cls)}
         try:
-            entry = cls(**{key: value for key, value in content.items() if key in known})
+            values = {key: value for key, value in content.items() if key in known}
+            entry = cls(**{**values, "notes": tuple(values.get("notes", ()))})
         except TypeError as error:
             raise ValueError("no entry") from error
         return entry
