@@ -22,6 +22,6 @@ def make_folders(root, count, size=(48, 64), suffix=".png", odd=""):
 
 
 def results(folder):
-    """Content of all pictures below ``folder`` by name."""
-    found = (path for path in folder.rglob("*") if path.suffix in (".png", ".jpg", ".webp"))
+    """Content of all visible pictures below ``folder`` by name."""
+    found = (path for path in folder.rglob("[!.]*") if path.suffix in (".png", ".jpg", ".webp"))
     return {str(path.relative_to(folder)): path.read_bytes() for path in found}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import stat
 import unicodedata
 from collections.abc import Callable, Iterable
@@ -155,7 +156,7 @@ class UrlFolder:
             else:
                 folder, _, last = target.rpartition("/")
                 self._system.makedirs(folder, exist_ok=True)
-                temporary = f"{folder}/.pconv-{os.getpid()}-{last}"
+                temporary = f"{folder}/.pconv-{secrets.token_hex(6)}-{last}"
                 self._system.pipe_file(temporary, content)
                 self._system.mv(temporary, target)
             self._system.invalidate_cache()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import secrets
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
@@ -178,7 +179,7 @@ class PartsManifest:
 
     def __init__(self, folder: UrlFolder, label: str, about: dict[str, Any]) -> None:
         self._folder = folder
-        self._name = f"{_NAME}{label and '.' + label}.{time.strftime('%Y%m%dT%H%M%S')}-{os.getpid()}"
+        self._name = f"{_NAME}{label and '.' + label}.{time.strftime('%Y%m%dT%H%M%S')}-{secrets.token_hex(4)}"
         self._lines = [json.dumps({"run": about})]
         self._parts: list[str] = []
         self._waiting: list[str] = []
