@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from pconv import __version__
+from pconv.cli.compare import compare
 from pconv.cli.evaluate import evaluate
 from pconv.cli.export import export
 from pconv.cli.info import info
@@ -32,5 +33,5 @@ def main() -> None:
     """Fill holes in photos with partial convolutions (Liu et al., ECCV 2018)."""
 
 
-for command in (inpaint, info, export, train, shards, masks, evaluate):
+for command in (inpaint, compare, info, export, train, shards, masks, evaluate):
     main.add_command(command)
