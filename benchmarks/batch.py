@@ -6,8 +6,8 @@
 
 The same photos, pieces of the three in examples/photos, are filled by a plain loop (read, fill, write) and by what
 ``pconv inpaint FOLDER`` runs, in turn, twice each. Busy is the part of the time from the network's first start to its
-last end in which it computed: reading, decoding, converting colours, encoding and writing do not count. Medians; a JSON
-line comes last.
+last end in which it computed: reading, decoding, converting colours, encoding and writing do not count. Medians; a
+JSON line comes last.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import statistics
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 import click
 import numpy as np
@@ -26,38 +25,13 @@ from PIL import Image
 from pconv import Inpainter, irregular_hole
 from pconv.filling.batch import default_workers, run
 from pconv.filling.folders import open_folder
+from pconv.filling.pipeline import Turns
 from pconv.filling.plan import Job, make_plan
 from pconv.filling.work import Settings
 from pconv.photos.files import read_photo, write_photo
 from pconv.photos.holes import MaskFile, hole_of
 
 PHOTOS = Path(__file__).parent.parent / "examples" / "photos"
-
-
-class Clock:
-    """Stands before a backend and adds up the time for which it computes."""
-
-    def __init__(self, backend: Any) -> None:
-        self._backend = backend
-        self.reset()
-
-    def reset(self) -> None:
-        self.busy, self.first, self.last = 0.0, 0.0, 0.0
-
-    def fill(self, *arguments: Any) -> Any:
-        start = time.perf_counter()
-        self.first = self.first or start
-        result = self._backend.fill(*arguments)
-        self.last = time.perf_counter()
-        self.busy += self.last - start
-        return result
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._backend, name)
-
-    @property
-    def share(self) -> float:
-        return self.busy / (self.last - self.first)
 
 
 def make_photos(folder: Path, count: int, size: int) -> None:
@@ -111,8 +85,7 @@ def main(
 ) -> None:
     count, workers = count or (40 if quick else 200), workers or default_workers()
     fill = Inpainter(model, device, backend)
-    clock = Clock(fill.backend)
-    fill.backend = clock
+    computes = fill.backend
     found: dict[str, dict[str, list[float]]] = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -121,7 +94,7 @@ def main(
         fill(read, hole_of(read, [MaskFile(folder / "masks" / "0000.png")]))
         for number in range(repeats):
             for way in ("one by one", "folder run"):
-                clock.reset()
+                fill.backend = clock = Turns(computes)
                 out, start = folder / f"{way} {number}", time.perf_counter()
                 if way == "one by one":
                     one_by_one(folder, out, fill)
@@ -129,7 +102,11 @@ def main(
                     beside_each_other(folder, out, fill, workers)
                 seconds = time.perf_counter() - start
                 values = found.setdefault(way, {"seconds": [], "busy": [], "network": []})
-                for key, value in (("seconds", seconds), ("busy", clock.share), ("network", clock.busy / count)):
+                for key, value in (
+                    ("seconds", seconds),
+                    ("busy", clock.busy / clock.span),
+                    ("network", clock.busy / count),
+                ):
                     values[key].append(value)
     medians = {way: {key: statistics.median(v) for key, v in values.items()} for way, values in found.items()}
     rows = {
@@ -140,11 +117,11 @@ def main(
         }
         for way, values in medians.items()
     }
-    computes = f"{clock.name} on {clock.device} in {clock.precision}"
-    show(rows, f"{count} JPEGs of {size} px, {workers} workers, {computes}, {machine()}")
+    what = f"{computes.name} on {computes.device} in {computes.precision}"
+    show(rows, f"{count} JPEGs of {size} px, {workers} workers, {what}, {machine()}")
     gain = medians["one by one"]["seconds"] / medians["folder run"]["seconds"]
     print(f"\nthe folder run takes 1/{gain:.2f} of the time")
-    finish({"count": count, "size": size, "workers": workers, "computes": computes, "gain": gain, "medians": medians})
+    finish({"count": count, "size": size, "workers": workers, "computes": what, "gain": gain, "medians": medians})
 
 
 if __name__ == "__main__":

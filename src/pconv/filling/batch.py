@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from threading import Event
 from typing import Any
 
-from pconv import __version__
+import pconv
 from pconv.filling.folders import LocalFolder
 from pconv.filling.manifest import (
     DONE,
@@ -42,7 +42,8 @@ class Summary:
             ``failed`` counts refused photos and folders that could not be read too.
         left: not begun, because the run was stopped.
         seconds: of the run.
-        network_busy: part of the time from the first fill to the last one in which the network was filling.
+        network_busy: part of the time from the network's first start to its last end in which it computed; None where
+            it did not, or elsewhere.
     """
 
     done: int
@@ -86,7 +87,7 @@ def run(
         fill = fill or open_inpainter(job.settings)
         pipeline = Pipeline(steps, fill, workers or default_workers(), job.settings.max_memory, stop, fail_fast)
     counts: Counter[str] = Counter()
-    about = {"version": __version__, "photos": job.photos.place, "masks": job.masks.place if job.masks else None}
+    about = {"version": pconv.__version__, "photos": job.photos.place, "masks": job.masks.place if job.masks else None}
     manifest = open_manifest(job.out, job.label, {**about, "settings": plan.about, "time": round(time.time())})
     with closing(manifest):
         if isinstance(job.out, LocalFolder):
@@ -115,7 +116,7 @@ def run(
         unused_masks=len(plan.unused),
         left=len(plan.tasks) - counts[DONE] - counts[UNCHANGED] - counts[FAILED],
         seconds=round(time.monotonic() - start, 3),
-        network_busy=round(pipeline.busy / pipeline.span, 4) if pipeline and pipeline.span else None,
+        network_busy=round(pipeline.busy, 4) if pipeline and pipeline.busy else None,
     )
 
 

@@ -6,6 +6,7 @@ are short queues, and a budget bounds the bytes of the photos in memory, however
 
 from __future__ import annotations
 
+import copy
 import errno
 import threading
 import time
@@ -22,6 +23,10 @@ _COPIES = 2
 
 _HOPELESS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 """Errors of writing that every further photo would have too."""
+
+
+_FILLERS_CPU, _FILLERS_GPU = 2, 4
+"""Threads that fill: a GPU is done before a photo's colours are converted."""
 
 
 class _End:
@@ -48,6 +53,34 @@ class Budget:
             self._changed.notify_all()
 
 
+class Turns:
+    """Stands before a backend: one call at a time, so that the network's memory is taken once, and timed.
+
+    Attributes:
+        busy: seconds that it computed.
+        span: seconds from the first call's start to the last one's end.
+    """
+
+    def __init__(self, backend: Any) -> None:
+        self._backend, self._turn = backend, threading.Lock()
+        self._began: float | None = None
+        self.busy = self.span = 0.0
+
+    def fill(self, *arguments: Any) -> Any:
+        with self._turn:
+            start = time.perf_counter()
+            self._began = self._began or start
+            try:
+                return self._backend.fill(*arguments)
+            finally:
+                end = time.perf_counter()
+                self.busy += end - start
+                self.span = end - self._began
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._backend, name)
+
+
 class Pipeline:
     """Runs tasks through the three steps.
 
@@ -59,9 +92,7 @@ class Pipeline:
         stop: once it is set, nothing more is begun; what is filled is still written.
         fail_fast: stop at the first failure.
 
-    Attributes:
-        busy: seconds that the network was filling.
-        span: seconds from the first fill's start to the last one's end.
+    Several threads fill: one prepares or finishes a photo while another's is in the network.
     """
 
     def __init__(
@@ -73,7 +104,13 @@ class Pipeline:
         stop: threading.Event | None = None,
         fail_fast: bool = False,
     ) -> None:
-        self._steps, self._fill, self._workers, self._fail_fast = steps, fill, workers, fail_fast
+        self._steps, self._workers, self._fail_fast = steps, workers, fail_fast
+        self._fill, self._fillers = fill, 1
+        self._network: Turns | None = None
+        if hasattr(fill, "backend"):
+            self._fill = copy.copy(fill)  # the caller's own stays as it is
+            self._fill.backend = self._network = Turns(fill.backend)
+            self._fillers = _FILLERS_CPU if fill.backend.device == "cpu" else _FILLERS_GPU
         self._budget = Budget(memory)
         self._stop = stop or threading.Event()
         self._fatal: Exception | None = None
@@ -81,7 +118,11 @@ class Pipeline:
         self._filled: Queue[Piece | _End] = Queue(workers + 1)
         self._ended: Queue[Entry | _End] = Queue()
         self._turn = threading.Lock()
-        self.busy = self.span = 0.0
+
+    @property
+    def busy(self) -> float | None:
+        """Part of the time from the network's first start to its last end in which it computed."""
+        return self._network.busy / self._network.span if self._network and self._network.span else None
 
     def run(self, tasks: Iterable[Task]) -> Iterator[Entry]:
         """The entry of each task as it ends, in any order.
@@ -92,10 +133,11 @@ class Pipeline:
         """
         source = iter(tasks)
         readers = [self._thread(self._read, source) for _ in range(self._workers)]
-        self._thread(self._fill_all)
+        fillers = [self._thread(self._fill_each) for _ in range(self._fillers)]
         for _ in range(self._workers):
             self._thread(self._write)
-        self._thread(self._end_after, readers)
+        self._thread(self._end_after, readers, self._ready, self._fillers)
+        self._thread(self._end_after, fillers, self._filled, self._workers)
         open_ends = self._workers
         try:
             while open_ends:
@@ -138,19 +180,17 @@ class Pipeline:
             piece.held = held
             self._ready.put(piece)
 
-    def _end_after(self, readers: list[threading.Thread]) -> None:
-        for reader in readers:
-            reader.join()
-        self._ready.put(_END)
+    def _end_after(self, threads: list[threading.Thread], queue: Queue[Piece | _End], takers: int) -> None:
+        for thread in threads:
+            thread.join()
+        for _ in range(takers):
+            queue.put(_END)
 
-    def _fill_all(self) -> None:
-        began = None
+    def _fill_each(self) -> None:
         while not isinstance(piece := self._ready.get(), _End):
             if self._stop.is_set():
                 self._budget.give_back(piece.held)
                 continue
-            start = time.perf_counter()
-            began = began or start
             try:
                 self._steps.fill(piece, self._fill)
             except Exception as error:
@@ -158,12 +198,6 @@ class Pipeline:
                 self._failed(piece.task, error)
             else:
                 self._filled.put(piece)
-            finally:
-                end = time.perf_counter()
-            self.busy += end - start
-            self.span = end - began
-        for _ in range(self._workers):
-            self._filled.put(_END)
 
     def _write(self) -> None:
         while not isinstance(piece := self._filled.get(), _End):

@@ -183,7 +183,8 @@ def _section(view: View, number: int) -> str:
             f'<img class="before" {size} alt="{title}, {label}, before" src="{before}">\n'
             f'<img class="after" {size} alt="{title}, {label}, after" src="{after}">\n'
             f'<img class="mask" {size} alt="{title}, {label}, hole" src="{_overlay(panel.hole)}">\n'
-            f'<span class="tag left">before</span><span class="tag right">after</span></div><input type="range" min="0" max="100" value="50" aria-label="{label}: before to after">'
+            f'<span class="tag left">before</span><span class="tag right">after</span></div>\n'
+            f'<input type="range" min="0" max="100" value="50" aria-label="{label}: before to after">'
             f"<figcaption>{label}</figcaption></figure>"
         )
     return (
