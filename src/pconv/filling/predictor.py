@@ -93,7 +93,7 @@ class Inpainter:
             opacity = hole.astype(np.float32)
             for reach in range(1, feather + 1):
                 opacity += hole & ~grown(~hole, reach)
-            result.write(*everything, filled, opacity / (feather + 1))
+            result.write(*everything, filled, (opacity / (feather + 1)).astype(np.float32))
         return result
 
     def _fill_array(self, image: NDArray[np.generic], hole: NDArray[np.bool_]) -> NDArray[np.generic]:

@@ -10,8 +10,9 @@ from PIL import Image
 
 from pconv.errors import InputError
 from pconv.photos import exif
+from pconv.photos.collect import DAMAGE
 from pconv.photos.colour import space_of
-from pconv.photos.decode import DAMAGE, colour_key_of, palette_of
+from pconv.photos.decode import colour_key_of, palette_of
 from pconv.photos.deep import pixels_of
 from pconv.photos.metadata import Metadata
 from pconv.photos.photo import Photo
@@ -28,7 +29,8 @@ def photo_of(image: Image.Image) -> Photo:
         raise InputError(f"cannot inpaint an image of mode {image.mode!r}; convert it to RGB first")
     info = dict(image.info)
     try:
-        found = image.getexif().tobytes()
+        tags = image.getexif()
+        found = tags.tobytes() if len(tags) else bytes(info.get("exif") or b"")
     except _BROKEN_EXIF:
         found = bytes(info.get("exif") or b"")
     icc, xmp, dpi = info.get("icc_profile") or b"", info.get("xmp") or b"", info.get("dpi")
