@@ -238,7 +238,7 @@ class Progress:
             self._shown[entry.status] = self._shown.get(entry.status, 0) + 1
             if entry.status == "failed" or self._shown[entry.status] <= MOST_SHOWN:
                 clear = "" if self._hidden else "\r\033[K"
-                click.echo(f"{clear}{entry.status}: {printable(entry.photo)}: {printable(entry.error)}", err=True)
+                click.echo(f"{clear}{entry.status}: {printable(entry.sentence)}", err=True)
         self._notes.update(entry.notes if entry.status == "done" else ())
         if entry.status != "no mask":
             self._bar.update(1)

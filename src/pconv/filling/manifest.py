@@ -71,6 +71,11 @@ class Entry:
         """Whether there is a result."""
         return self.status in (DONE, UNCHANGED)
 
+    @property
+    def sentence(self) -> str:
+        """What is wrong, with the photo's name in it."""
+        return self.error if self.error.startswith(self.photo) else f"{self.photo}: {self.error}"
+
     def line(self) -> str:
         return json.dumps(asdict(self))
 
@@ -195,7 +200,7 @@ class PartsManifest:
             self._waiting, self._written = [], time.monotonic()
 
     def close(self) -> None:
-        if self._lines or self._waiting:
+        if len(self._lines) > 1 or self._waiting:
             whole = "\n".join([*self._lines, *self._waiting]) + "\n"
             self._folder.write(f"{self._name}.jsonl", whole.encode())
         for part in self._parts:

@@ -97,7 +97,7 @@ def make_plan(job: Job) -> Plan:
     history = read_history(job.out)
     photos, masks, others = _listed(job, history, problems.append)
     if not photos:
-        raise InputError(f"no photos in {job.photos.place}: {_what_is_there(others, problems)}")
+        raise InputError(f"no photos in {job.photos.place}: {_what_is_there(job, others, problems)}")
     refused: dict[str, str] = {}
     alone: list[str] = []
     unused: list[str] = []
@@ -238,9 +238,11 @@ def _suffix(photo: str) -> str:
     return PurePosixPath(photo).suffix
 
 
-def _what_is_there(others: int, problems: list[str]) -> str:
+def _what_is_there(job: Job, others: int, problems: list[str]) -> str:
     if problems:
         return problems[0]
+    if not isinstance(job.photos, LocalFolder):
+        return "it is empty, or not there"  # stores do not tell these apart
     return f"it holds {others} files of other kinds" if others else "it is empty"
 
 

@@ -129,9 +129,8 @@ class RayEngine:
             **needs,
         )
         try:
-            for row in filled.iter_rows():
-                if entry := Entry.parse(row["entry"]):
-                    yield entry
+            for block in filled.iter_batches(batch_size=None, batch_format="numpy"):
+                yield from filter(None, map(Entry.parse, block["entry"]))
                 if stop.is_set():
                     return
         except ray.exceptions.RayError as error:
