@@ -3,10 +3,13 @@
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import fields
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +19,7 @@ from PIL import Image
 
 from pconv.cli import main
 from pconv.filling.folders import open_folder
-from pconv.filling.manifest import read_history
+from pconv.filling.manifest import Entry, read_history
 
 BACKEND = ["--backend", "onnxruntime"]
 
@@ -110,6 +113,7 @@ def test_holes_need_no_masks_and_shards_no_neighbours(tmp_path):
         (["photos", "--invert", "--hole", "alpha", "-o", "out"], "--invert is about MASKS, and there are none"),
         (["photos", "masks", "-o", "photos"], "is the folder of the photos.*--force"),
         (["photos", "masks", "-o", "photos/s0/p000.png"], "is a file; name the folder"),
+        (["photos", "masks", "-o", "out.png"], "photos is a folder, not a file, so OUT must be one too"),
         (["photos", "masks", "-o", "out", "--shard", "3/2"], "'3/2' is no part of the whole"),
         (["photos", "masks", "-o", "out", "--shard", "0/2"], "'0/2' is no part of the whole"),
         (["photos", "masks", "-o", "out", "--shard", "two"], "'two' is no part of the whole"),
@@ -231,3 +235,27 @@ def test_many_workers_many_photos_one_result(tmp_path):
         hole = np.asarray(Image.open(tmp_path / "masks" / name))
         assert np.array_equal(before[~hole], after[~hole])
         assert content
+
+
+def test_what_the_guide_shows_works(tmp_path, monkeypatch):
+    guide = (Path(__file__).parents[1] / "docs" / "batch.md").read_text()
+    make_folders(tmp_path, 3)
+    for name in ("photos", "masks"):
+        (tmp_path / name.upper()).symlink_to(tmp_path / name)
+    (tmp_path / "scratch.png").write_bytes((tmp_path / "masks/s0/p000.png").read_bytes())
+    monkeypatch.chdir(tmp_path)
+    commands = [line.partition("#")[0].partition("|")[0] for line in guide.splitlines() if line.startswith("pconv ")]
+    assert len(commands) >= 7
+    for command in commands:
+        _, *arguments = shlex.split(
+            command.replace("$SLURM_ARRAY_TASK_ID", "1").replace("10,10,120,40", "10,10,20,20")
+        )
+        if "--engine" not in arguments:
+            result = pconv(*arguments)
+            assert result.exit_code == 0, f"{command}: {result.output}"
+    (code,) = re.findall(r"```python\n(.*?)```", guide, re.S)
+    names = {}
+    exec(code, names)
+    assert names["summary"].done == 3
+    (line,) = re.findall(r"```json\n(.*?)```", guide, re.S)
+    assert json.loads(line).keys() == {each.name for each in fields(Entry)}

@@ -76,18 +76,22 @@ def or_folder(single: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(single)
     def choose(**values: Any) -> None:
         options = {name: values.pop(name) for name in _OPTIONS}
-        photo: Path | str = values["photo"]
-        if isinstance(photo, Path):
-            with reachable(photo):
-                if not photo.is_dir():
-                    _need_no_folder(values)
-                    single(**values)
-                    return
-        run_folder(values, **options)
+        if _is_folder(values["photo"]):
+            run_folder(values, **options)
+        else:
+            _need_no_folder(values)
+            single(**values)
 
     for option in reversed(_OPTIONS.values()):
         choose = option(choose)
     return choose
+
+
+def _is_folder(place: Path | str) -> bool:
+    if isinstance(place, str):
+        return True  # a URL: those are for folders
+    with reachable(place):
+        return place.is_dir()
 
 
 def _need_no_folder(values: dict[str, Any]) -> None:
@@ -120,6 +124,10 @@ def run_folder(
         with reachable(out):
             if out.exists() and not out.is_dir():
                 raise click.UsageError(f"{out} is a file; name the folder to write the results to")
+            if out.suffix.lower() in (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff") and not out.exists():
+                raise click.UsageError(
+                    f"{photos} is a folder, not a file, so OUT must be one too; {out} is a file's name"
+                )
     if masks is None and values["invert"]:
         raise click.UsageError("--invert is about MASKS, and there are none")
     if masks is None and not holes:
