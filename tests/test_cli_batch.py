@@ -225,6 +225,20 @@ def test_stopped_by_a_signal_it_ends_cleanly(whole, tmp_path, number):
     }  # fmt: skip
 
 
+def test_a_reader_that_goes_away_ends_it_quietly(whole, tmp_path):
+    for name in ("photos", "masks"):
+        (tmp_path / name).symlink_to(whole / name)
+    run = start(tmp_path)
+    run.stdout.readline()
+    run.stdout.close()
+    stderr = run.stderr.read()
+    assert run.wait(60) == 1
+    assert "Error" not in stderr
+    assert "Traceback" not in stderr
+    assert inpaint(tmp_path).exit_code == 0
+    assert results(tmp_path / "out") == results(whole / "expected")
+
+
 def test_many_workers_many_photos_one_result(tmp_path):
     make_folders(tmp_path, 30)
     assert inpaint(tmp_path, "--workers", 8, out="many").exit_code == 0

@@ -15,7 +15,9 @@ pytest.importorskip("ray", reason="pconv[ray] is not installed")
 
 import ray
 from batch_folders import make_folders, results
+from click.testing import CliRunner
 
+from pconv.cli import main
 from pconv.filling import ray_engine
 from pconv.filling.batch import run
 from pconv.filling.folders import open_folder
@@ -106,3 +108,17 @@ def test_a_photo_that_kills_its_worker_fails_and_the_others_are_done(tmp_path, c
     (failed,) = [entry for entry in seen if entry.status == "failed"]
     assert failed.photo == "s0/p000.png"
     assert re.search("1 workers died", failed.error)
+
+
+def test_by_the_command(tmp_path, cluster):
+    make_folders(tmp_path, 4)
+    folders = [str(tmp_path / "photos"), f"file://{tmp_path / 'masks'}"]
+    for out, engine in (("local", []), ("ray", ["--engine", "ray", "--workers", "1"])):
+        result = CliRunner().invoke(main, ["inpaint", *folders, "-o", str(tmp_path / out), *engine])
+        assert result.exit_code == 0, result.output
+        assert "4 done" in result.stderr
+    assert results(tmp_path / "ray") == results(tmp_path / "local")
+    on_one_gpu = ["-o", str(tmp_path / "gpu"), "--engine", "ray", "--device", "cuda:1"]
+    result = CliRunner().invoke(main, ["inpaint", *folders, *on_one_gpu])
+    assert result.exit_code == 1
+    assert "Ray chooses the GPU of each network" in result.stderr

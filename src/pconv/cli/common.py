@@ -83,8 +83,10 @@ def make_folder(out: Path) -> None:
 
 
 @contextmanager
-def writing_to(out: Path) -> Iterator[None]:
+def writing_to(out: Path | str) -> Iterator[None]:
     try:
         yield
+    except BrokenPipeError:  # whoever read what we print has gone: click ends quietly
+        raise
     except OSError as error:
         raise click.ClickException(f"cannot write to {out}: {error.strerror or error}") from error

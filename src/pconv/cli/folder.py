@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import signal
 import sys
 from collections import Counter
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from pconv.filling.batch import Summary
     from pconv.filling.manifest import Entry
     from pconv.filling.plan import Job, Plan
+
+_STOPPING = b"\nstopping: what is being filled is still written (once more to stop at once)\n"
 
 MOST_SHOWN = 10
 """Names of one kind on the terminal; all of them are in the manifest or on standard output."""
@@ -202,11 +205,11 @@ def stopping(stop: Event) -> Iterator[list[int]]:
     before: dict[int, Any] = {}
 
     def handle(number: int, frame: object) -> None:
+        if signalled:
+            os._exit(128 + number)  # every file is whole at any moment
         signalled.append(number)
         stop.set()
-        for each, handler in before.items():
-            signal.signal(each, handler)
-        click.echo("\nstopping: what is being filled is still written (once more to stop at once)", err=True)
+        os.write(2, _STOPPING)  # print may be at work in the thread that this interrupts
 
     try:
         for each in (signal.SIGINT, signal.SIGTERM):

@@ -118,6 +118,7 @@ class Pipeline:
         self._filled: Queue[Piece | _End] = Queue(workers + 1)
         self._ended: Queue[Entry | _End] = Queue()
         self._turn = threading.Lock()
+        self._threads: list[threading.Thread] = []
 
     @property
     def busy(self) -> float | None:
@@ -132,6 +133,7 @@ class Pipeline:
             ModelError: the model cannot fill.
         """
         source = iter(tasks)
+        self._threads.clear()
         readers = [self._thread(self._read, source) for _ in range(self._workers)]
         fillers = [self._thread(self._fill_each) for _ in range(self._fillers)]
         for _ in range(self._workers):
@@ -148,11 +150,14 @@ class Pipeline:
                     yield ended
         finally:
             self._stop.set()  # whoever asked for the entries may have gone away
+            for thread in self._threads:
+                thread.join()  # a network that is cut off as Python ends can crash
         if self._fatal:
             raise self._fatal
 
     def _thread(self, work: Callable[..., None], *arguments: Any) -> threading.Thread:
         thread = threading.Thread(target=work, args=arguments, daemon=True, name=f"pconv{work.__name__}")
+        self._threads.append(thread)
         thread.start()
         return thread
 
