@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tifffile
 from kinds import fill, opened, pil, pixels, saved, some_hole
-from PIL import Image
+from PIL import Image, ImageCms
 
 from pconv.errors import InputError
 from pconv.photos.files import check_storable, encode_photo, read_photo, write_photo
@@ -316,6 +316,31 @@ def test_heic_is_read_and_written():
     again = read_photo(encode_photo(photo))
     assert np.abs(again.pixels.astype(int) - photo.pixels).max() <= 6
     assert "HEIC is lossy" in check_storable(photo)[0]
+
+
+def test_heic_keeps_its_metadata():
+    pytest.importorskip("pillow_heif")
+    exif = Image.Exif()
+    exif[0x010F], exif[0x0112] = "A camera", 6
+    stored = Image.linear_gradient("L").resize((90, 70)).convert("RGB")
+    source = read_photo(
+        saved(
+            stored,
+            "JPEG",
+            exif=exif,
+            icc_profile=ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes(),
+            xmp=b"<x:xmpmeta/>",
+        )
+    )
+    photo = read_photo(encode_photo(source, ".heic"))
+    assert (photo.height, photo.width) == (90, 70)
+    again = read_photo(encode_photo(photo))
+    for each in (photo, again):
+        assert (each.height, each.width) == (90, 70)
+        assert each.metadata.icc == source.metadata.icc
+        assert each.metadata.xmp == b"<x:xmpmeta/>"
+        assert b"A camera" in each.metadata.exif
+    assert opened(encode_photo(again, ".jpg")).getexif().get(0x0112, 1) == 1
 
 
 ACROSS = [

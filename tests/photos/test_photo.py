@@ -66,6 +66,22 @@ def test_one_bit_pictures_are_black_or_white():
     assert fill(photo, np.ones((1, 4), bool), colours).pixels[0, :, 0].tolist() == [False, False, True, True]
 
 
+def test_halftones_are_filled_with_dots_and_line_art_is_not():
+    grey = Image.linear_gradient("L").resize((200, 200))
+    halftone = from_pil(grey.convert("1"))
+    hole = np.zeros((200, 200), bool)
+    hole[60:140, 60:140] = True
+    tone = np.asarray(grey, np.float32) / 255
+    filled = fill(halftone, hole, np.stack([tone] * 3)).pixels[..., 0]
+    for top in range(60, 140, 20):
+        rows = slice(top, top + 20)
+        assert filled[rows, 60:140].mean() == pytest.approx(tone[rows, 60:140].mean(), abs=0.03)
+    art = np.ones((200, 200, 1), bool)
+    art[::20] = art[:, ::20] = False
+    white = fill(Photo(art, "1"), hole, np.full((3, 200, 200), 0.8)).pixels
+    assert white[hole].all()
+
+
 @pytest.mark.parametrize("mode", ["LA", "RGBA", "LA;16", "RGBA;16"])
 def test_fills_can_be_made_opaque(mode):
     photo, hole = photo_of(mode), some_hole(23, 31)

@@ -13,9 +13,9 @@ import tifffile
 from kinds import pil, pixels, saved
 from PIL import Image
 
-from pconv.errors import ImageFileError
+from pconv.errors import ImageFileError, InputError
 from pconv.photos import decode
-from pconv.photos.files import encode_photo, read_image, read_photo, write_photo
+from pconv.photos.files import check_storable, encode_photo, read_image, read_photo, write_photo
 from pconv.photos.photo import Photo, from_pil
 
 FORMS = {"PNG": {}, "JPEG": {}, "WEBP": {}, "TIFF": {}, "GIF": {}, "BMP": {}, "AVIF": {}}
@@ -194,8 +194,14 @@ def test_heic_without_its_library_says_what_to_install(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "pillow_heif", None)
     with pytest.raises(ImageFileError, match=r"pip install 'pconv\[heic\]'"):
         read_photo(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100))
-    with pytest.raises(Exception, match=r"pip install 'pconv\[heic\]'"):
-        encode_photo(from_pil(Image.new("RGB", (8, 8))), ".heic")
+    photo = from_pil(Image.new("RGB", (8, 8)))
+    monkeypatch.setattr("pconv.photos.encode.find_spec", lambda _: None)
+    for attempt in (encode_photo, check_storable):
+        with pytest.raises(InputError, match=r"pip install 'pconv\[heic\]'"):
+            attempt(photo, ".heic")
+    monkeypatch.setattr("PIL.features.check", lambda _: False)
+    with pytest.raises(InputError, match="built without AVIF"):
+        check_storable(photo, ".avif")
 
 
 def test_many_threads_read_and_write_at_once():

@@ -11,6 +11,7 @@ import errno
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
 from queue import Queue
 from typing import Any
 
@@ -27,6 +28,9 @@ _HOPELESS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 
 _FILLERS_CPU, _FILLERS_GPU = 2, 4
 """Threads that fill: a GPU is done before a photo's colours are converted."""
+
+_LARGE = 4_000_000
+"""Pixels from which a photo's fill takes memory that matters beside the network's: two such are not filled at once."""
 
 
 class _End:
@@ -117,7 +121,7 @@ class Pipeline:
         self._ready: Queue[Piece | _End] = Queue(workers + 1)
         self._filled: Queue[Piece | _End] = Queue(workers + 1)
         self._ended: Queue[Entry | _End] = Queue()
-        self._turn = threading.Lock()
+        self._turn, self._large = threading.Lock(), threading.Lock()
         self._threads: list[threading.Thread] = []
 
     @property
@@ -197,7 +201,8 @@ class Pipeline:
                 self._budget.give_back(piece.held)
                 continue
             try:
-                self._steps.fill(piece, self._fill)
+                with self._large if piece.hole.size > _LARGE else nullcontext():
+                    self._steps.fill(piece, self._fill)
             except Exception as error:
                 self._budget.give_back(piece.held)
                 self._failed(piece.task, error)

@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pconv.errors import PconvError
+from pconv.filling.fill import REVISION
 from pconv.filling.folders import Folder
 from pconv.filling.manifest import DONE, FAILED, UNCHANGED, Entry
+from pconv.filling.predictor import MAX_MEMORY
 from pconv.models import DEFAULT_MODEL, find_model
 from pconv.photos.files import check_storable, encode_photo, read_photo
 from pconv.photos.holes import HoleSource, MaskFile, hole_of, prepared
@@ -39,7 +41,7 @@ class Settings:
     device: str = "auto"
     backend: str = "auto"
     precision: str = "auto"
-    max_memory: int = 2**30
+    max_memory: int = MAX_MEMORY
     holes: tuple[HoleSource, ...] = ()
     invert: bool = False
     grow: int = 0
@@ -58,6 +60,7 @@ class Settings:
         """
         return {
             "model": hashlib.sha256(find_model(self.model).read_bytes()).hexdigest(),
+            "filling": REVISION,
             "precision": self.precision,
             "holes": [repr(hole) for hole in self.holes],
             "invert": self.invert,

@@ -59,7 +59,9 @@ def image_of(photo: Photo) -> Image.Image:
         stored = ">u2" if photo.mode == "I;16B" else "<u2"
         image = Image.frombytes(photo.mode, size, photo.pixels[..., 0].astype(stored).tobytes())
     else:
-        image = Image.frombuffer(photo.mode, size, np.ascontiguousarray(photo.pixels), "raw", photo.mode, 0, 1).copy()
+        image = Image.frombuffer(photo.mode, size, np.ascontiguousarray(photo.pixels), "raw", photo.mode, 0, 1)
+        if image.readonly:  # it shares the photo's memory
+            image = image.copy()
     metadata = photo.metadata
     image.info = dict(metadata.info)
     if not metadata.info:

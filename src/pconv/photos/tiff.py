@@ -182,7 +182,7 @@ def encode(pixels: NDArray[Any], mode: str, photo: Photo, metadata: Metadata) ->
         **_compression(mode, metadata),
         **_layout(mode, photo),
     )
-    return _with_tags(file.getvalue(), described, order)
+    return _with_tags(bytearray(file.getbuffer()), described, order)
 
 
 def _described(metadata: Metadata) -> tuple[ifd.Order, list[ifd.Entry]]:
@@ -207,13 +207,14 @@ def _described(metadata: Metadata) -> tuple[ifd.Order, list[ifd.Entry]]:
     return order, list(tags.values())
 
 
-def _with_tags(data: bytes, described: list[ifd.Entry], order: ifd.Order) -> bytes:
+def _with_tags(data: bytearray, described: list[ifd.Entry], order: ifd.Order) -> bytes:
     """The file with another directory, behind its pixels, which has these tags too."""
     layout, _ = ifd.read(data, order, struct.unpack_from(f"{order}I", data, 4)[0])
     merged = [entry for entry in layout if entry.code in _OF_THE_PIXELS] + described
-    place = len(data) + len(data) % 2
-    start = struct.pack(f"{order}I", place)
-    return data[:4] + start + data[8:].ljust(place - 8, b"\0") + ifd.pack(merged, order, place)
+    data += bytes(len(data) % 2)
+    struct.pack_into(f"{order}I", data, 4, len(data))
+    data += ifd.pack(merged, order, len(data))
+    return bytes(data)
 
 
 def _layout(mode: str, photo: Photo) -> dict[str, Any]:
