@@ -337,6 +337,26 @@ def test_a_second_picture_behind_the_first_is_not_kept_and_said():
     assert again.count(b"\xff\xd8\xff") == 1
 
 
+def test_the_film_of_a_motion_photo_is_not_kept_and_said():
+    xmp = XMP.replace(b"dc:title", b'GCamera:MotionPhoto="1" dc:title')
+    data = saved(scene()[0], "JPEG", xmp=xmp) + b"\0\0\0\x18ftypmp42" + bytes(1000)
+    photo = read_photo(data)
+    assert photo.notes == ("the film behind the photo (motion photo) is not kept",)
+    again = encode_photo(photo)
+    assert b"ftypmp42" not in again
+    assert b'GCamera:MotionPhoto="0" dc:title="a title"' in again
+
+
+def test_photoshops_layers_in_a_tiff_are_not_kept_and_said():
+    file = io.BytesIO()
+    layers = b"Adobe Photoshop Document Data Block\0" + bytes(100)
+    extra = [(37724, 7, len(layers), layers, True)]
+    tifffile.imwrite(file, pixels("RGB"), photometric="rgb", extratags=extra, metadata=None)
+    photo = read_photo(file.getvalue())
+    assert "Photoshop's layers are not kept" in photo.notes[0]
+    assert b"Document Data Block" not in encode_photo(photo)
+
+
 def test_content_credentials_are_not_kept_and_said():
     data = jpeg.with_segments(jpeg_of(scene()[0]), [(b"\xeb", b"JP\0\1\0\0\0\1 jumb c2pa")])
     photo = read_photo(data)
