@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tifffile
 from kinds import fill, opened, pil, pixels, saved, some_hole
-from made_profiles import DISPLAY_P3, SRGB_CURVE, formula, matrix_profile
+from made_profiles import DISPLAY_P3, SRGB_CURVE, formula, gamma, grey_profile, matrix_profile
 from PIL import Image, ImageOps, PngImagePlugin
 
 from pconv.photos import ifd, jpeg, png
@@ -218,6 +218,15 @@ def test_metadata_goes_from_format_to_format(source, target):
                 ".avif": ["AVIF has no place for the photo's resolution, comment"],
             }[target]
         )
+
+
+def test_a_profile_of_greys_does_not_go_with_rgb():
+    source = saved(pil("L", pixels("L")), "PNG", icc_profile=grey_profile(gamma(1.8)))
+    photo = read_photo(source)
+    assert check_storable(photo, ".tif") == []
+    assert opened(encode_photo(photo, ".tif")).info["icc_profile"] == grey_profile(gamma(1.8))
+    assert check_storable(photo, ".webp") == ["WebP has no place for the photo's colour profile of greys"]
+    assert "icc_profile" not in opened(encode_photo(photo, ".webp")).info
 
 
 def test_a_format_without_metadata_says_what_it_loses():

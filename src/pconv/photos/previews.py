@@ -47,7 +47,7 @@ def _end_of_jpeg(data: bytes, place: int) -> int | None:
 
 
 def xmp_without_pictures(xmp: bytes) -> bytes:
-    """A packet of XMP without the pictures that are written into it as text, and without a word of a film behind it."""
+    """A packet of XMP without the pictures that are written into it as text, nor a word of a film behind the photo."""
     return _FILM.sub(rb"\g<1>0", _IN_XMP.sub(rb"\1\3\4\5", xmp))
 
 
