@@ -22,7 +22,7 @@ from pconv.photos.orientation import upright
 from pconv.photos.photo import Photo
 from pconv.photos.previews import photoshop_without_thumbnails, without_pictures, xmp_without_pictures
 
-XMP, IPTC, PHOTOSHOP, ICC = 700, 33723, 34377, 34675
+XMP, IPTC, PHOTOSHOP, ICC, LAYERS = 700, 33723, 34377, 34675, 37724
 X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 282, 283, 296
 UNSPECIFIED, UNASSOCIATED = 0, 2
 """What a fourth channel may be; 1: an alpha that the colours are multiplied by."""
@@ -79,7 +79,7 @@ def decode(source: decoding.Source, max_pixels: int) -> Photo:
     if image is None:
         stored = upright(stored, metadata.orientation)
     photo = decoding.photo_of(
-        stored, mode, image or Image.new("L", (1, 1)), replace(metadata, orientation=1), _notes(pages)
+        stored, mode, image or Image.new("L", (1, 1)), replace(metadata, orientation=1), _notes(pages, tags)
     )
     return replace(photo, metadata=metadata)
 
@@ -136,12 +136,15 @@ def _number(tags: dict[int, ifd.Entry], code: int, order: ifd.Order, default: in
         return default
 
 
-def _notes(pages: int) -> tuple[str, ...]:
-    return (f"only the first of {pages} pages is kept; the others are lost",) if pages > 1 else ()
+def _notes(pages: int, tags: dict[int, ifd.Entry]) -> tuple[str, ...]:
+    notes = [f"only the first of {pages} pages is kept; the others are lost"] if pages > 1 else []
+    if LAYERS in tags:
+        notes.append("Photoshop's layers are not kept, since they show the photo as it was; the whole picture is")
+    return tuple(notes)
 
 
 def _metadata(source: decoding.Source, tags: dict[int, ifd.Entry], order: ifd.Order) -> Metadata:
-    special = {XMP, IPTC, PHOTOSHOP, ICC}
+    special = {XMP, IPTC, PHOTOSHOP, ICC, LAYERS}
     described = [entry for code, entry in tags.items() if code not in _OF_THE_PIXELS | special]
     orientation = _number(tags, ifd.ORIENTATION, order, 1)
     per_unit = _RESOLUTION_UNITS.get(_number(tags, RESOLUTION_UNIT, order, 2))
