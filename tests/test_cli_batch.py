@@ -41,7 +41,7 @@ def lines(result):
 
 def test_a_folder_is_filled_as_its_photos_are_one_by_one(tmp_path):
     make_folders(tmp_path, 3)
-    options = ["--grow", 2, "--feather", 1, "--hole", "rect:0,0,6,6", "--precision", "fp32"]
+    options = ["--max-memory", "100MB", "--grow", 2, "--feather", 1, "--hole", "rect:0,0,6,6", "--precision", "fp32"]
     result = inpaint(tmp_path, *options)
     assert result.exit_code == 0, result.output
     for name, content in results(tmp_path / "out").items():
@@ -120,6 +120,9 @@ def test_holes_need_no_masks_and_shards_no_neighbours(tmp_path):
         (["photos", "masks", "-o", "out", "--mask-pattern", "{x}.png"], "unknown field {x}"),
         (["photos", "masks", "-o", "out", "--mask-pattern", "m.png"], "the same mask for every photo"),
         (["photos", "masks", "-o", "out", "--format", "xyz"], r"'\.xyz'; use one of"),
+        (["photos", "masks", "-o", "out", "--max-memory", "much"], "'much' is no amount of memory"),
+        (["photos", "masks", "-o", "out", "--max-memory", "1M"], "at least 44 MiB"),
+        (["photos/s0/p000.png", "masks/s0/p000.png", "-o", "x.png", "--max-memory", "0.5 kB"], "at least 44 MiB"),
         (["photos", "masks", "-o", "out", "--workers", "0"], "0 is not in the range"),
         (["photos", "masks", "-o", "out", "--hole", "round"], "'round' says no hole"),
         (["photos", "masks", "-o", "out", "--model", "best"], "unknown model 'best'"),

@@ -474,3 +474,44 @@ def test_an_entry_survives_its_line():
     with pytest.raises(ValueError, match="no entry"):
         Entry.parse("[]")
     assert Entry.parse('{"run": {}}') is None
+
+
+class Network:
+    """A backend that notes how many call it at a time."""
+
+    device = "cpu"
+
+    def __init__(self):
+        self.inside = self.most = 0
+
+    def fill(self, pictures):
+        self.inside += 1
+        self.most = max(self.most, self.inside)
+        time.sleep(0.01)
+        self.inside -= 1
+        return pictures
+
+
+class Filler:
+    """An Inpainter's outside: work before and after the network."""
+
+    def __init__(self):
+        self.backend, self.threads = Network(), set()
+
+    def __call__(self, photo, hole, *, feather=0):
+        time.sleep(0.005)
+        self.threads.add(threading.get_ident())
+        self.backend.fill(photo)
+        return invert(photo, hole, feather)
+
+
+def test_the_network_is_called_once_at_a_time_while_other_photos_are_prepared(tmp_path):
+    make_folders(tmp_path, 20)
+    filler = Filler()
+    network = filler.backend
+    summary, _ = go(job_in(tmp_path), filler, workers=2)
+    assert summary.done == 20
+    assert len(filler.threads) == 2
+    assert network.most == 1
+    assert summary.network_busy > 0.75  # 0.67 if preparing came in between
+    assert filler.backend is network

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -33,6 +34,14 @@ def wrong_usage(*kinds: type[PconvError]) -> Iterator[None]:
         yield
     except kinds as error:
         raise click.UsageError(str(error)) from error
+
+
+def parse_bytes(ctx: click.Context, option: click.Parameter, value: str) -> int:
+    """``500M``, ``2G``, ``1.5 GB``, in units of 1024; for an option's callback."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", value.strip(), re.IGNORECASE)
+    if not found:
+        raise click.BadParameter(f"{value!r} is no amount of memory; write it like 500M or 2G")
+    return int(float(found[1]) * 1024 ** " KMGT".index(found[2].upper() or " "))
 
 
 def need_file(path: Path, what: str) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from pconv.cli.common import PlaceType, need_file, need_place_for, wrong_usage
+from pconv.cli.common import PlaceType, need_file, need_place_for, parse_bytes, wrong_usage
 from pconv.cli.folder import or_folder
 from pconv.errors import InputError, ModelError
 
@@ -45,6 +45,9 @@ from pconv.errors import InputError, ModelError
     "--backend", default="auto", show_default=True, help="onnxruntime, torch, openvino; auto takes the fastest."
 )
 @click.option("--precision", default="auto", show_default=True, help="fp32, bf16; auto: what the device is fast in.")
+@click.option(
+    "--max-memory", default="1G", show_default=True, callback=parse_bytes, help="For filling, beside the photo."
+)
 @click.option("--force", is_flag=True, help="Allow OUT to replace PHOTO or MASK.")
 @click.option("-v", "--verbose", is_flag=True, help="Say what computes.")
 @or_folder
@@ -61,6 +64,7 @@ def inpaint(
     device: str,
     backend: str,
     precision: str,
+    max_memory: int,
     force: bool,
     verbose: bool,
 ) -> None:
@@ -100,7 +104,7 @@ def inpaint(
         with wrong_usage(ModelError):
             find_model(model)
         with wrong_usage(InputError):
-            fill = Inpainter(model, device, backend, precision)
+            fill = Inpainter(model, device, backend, precision, max_memory)
         if verbose:
             computes = fill.backend
             click.echo(f"{computes.path} with {computes.name} on {computes.device} in {computes.precision}", err=True)
