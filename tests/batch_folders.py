@@ -23,5 +23,7 @@ def make_folders(root, count, size=(48, 64), suffix=".png", odd=""):
 
 def results(folder):
     """Content of all visible pictures below ``folder`` by name."""
+    if not folder.exists():
+        return {}
     found = (path for path in folder.rglob("[!.]*") if path.suffix in (".png", ".jpg", ".webp"))
     return {str(path.relative_to(folder)): path.read_bytes() for path in found}

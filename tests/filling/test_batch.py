@@ -384,12 +384,16 @@ def test_hidden_files_links_in_circles_and_strange_names(tmp_path):
     assert make_plan(job_in(tmp_path)).skipped == 2
 
 
-def test_urls_are_folders_too(tmp_path):
+@pytest.mark.parametrize("whole_at_once", [True, False])
+def test_urls_are_folders_too(tmp_path, monkeypatch, whole_at_once):
+    if not whole_at_once:
+        monkeypatch.setattr("pconv.filling.folders._WHOLE_AT_ONCE", frozenset())
     fsspec = pytest.importorskip("fsspec", reason="pconv[ray] is not installed")
     make_folders(tmp_path, 4)
     go(job_in(tmp_path))
     memory = fsspec.filesystem("memory")
     memory.store.clear()
+    memory.pseudo_dirs[:] = [""]
     for name in ("photos", "masks"):
         memory.put(str(tmp_path / name), f"/bucket/{name}", recursive=True)
     job = Job(*(open_folder(f"memory://bucket/{name}") for name in ("photos", "masks", "out")))
@@ -405,6 +409,7 @@ def test_urls_are_folders_too(tmp_path):
     assert next(e.error for e in entries if e.status == "failed")
     files = [path for path in memory.find("/bucket/out") if "manifest" in path]
     assert len(files) == 2  # one for each run, no parts
+    assert not [path for path in memory.find("/bucket") if "/." in path]
     local = Job(*(open_folder(f"file://{tmp_path}/{name}") for name in ("photos", "masks", "out")))
     assert make_plan(local).skipped == 4
 

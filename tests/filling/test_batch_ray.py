@@ -53,34 +53,41 @@ def workers():
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="finds Ray's workers in /proc")
 def test_a_killed_worker_changes_nothing(tmp_path, cluster):
-    make_folders(tmp_path, 60)
-    settings = Settings(backend="onnxruntime")
+    make_folders(tmp_path, 40)
 
+    @dataclass(frozen=True)
+    class Slow:
+        """No hole, and time to be killed in."""
+
+        def hole(self, photo, notes=None):  # noqa: ARG002
+            time.sleep(0.2)
+            return np.zeros((photo.height, photo.width), bool)
+
+    settings = Settings(backend="onnxruntime", holes=(Slow(),))
     local, on_ray = (job_in(tmp_path, out, settings) for out in ("local", "ray"))
     run(local, make_plan(local), lambda _: None)
     plan = make_plan(on_ray)
     killed = []
 
     def kill():
-        while len(list((tmp_path / "ray").rglob("*.png"))) < 10:
+        while len(results(tmp_path / "ray")) < 3 or len(workers()) < 2:
             time.sleep(0.01)
-        killed.append(workers())
-        os.kill(killed[0][0], signal.SIGKILL)
+        os.kill(workers()[0], signal.SIGKILL)
+        killed.append(len(results(tmp_path / "ray")))
 
     threading.Thread(target=kill, daemon=True).start()
-    engine = ray_engine.RayEngine(plan.about, networks=2)
-    summary = run(on_ray, plan, lambda _: None, engine=engine)
-    assert len(killed[0]) == 2
-    assert (summary.done, summary.failed, summary.left) == (60, 0, 0)
+    summary = run(on_ray, plan, lambda _: None, engine=ray_engine.RayEngine(plan.about, networks=2))
+    assert killed
+    assert killed[0] < 40
+    assert (summary.done, summary.failed, summary.left) == (40, 0, 0)
     assert results(tmp_path / "ray") == results(tmp_path / "local")
     there, here = (read_history(open_folder(tmp_path / name)).entries for name in ("ray", "local"))
     assert there.keys() == here.keys()
     for photo, entry in there.items():
         assert (entry.status, entry.hashes, entry.hole_ratio) == ("done", here[photo].hashes, here[photo].hole_ratio)
-    assert len({entry.worker for entry in there.values()}) >= 2
     assert not list(tmp_path.rglob(".*pconv*"))
     again = make_plan(on_ray)
-    assert (again.skipped, again.tasks) == (60, [])
+    assert (again.skipped, again.tasks) == (40, [])
 
 
 def test_a_photo_that_kills_its_worker_fails_and_the_others_are_done(tmp_path, cluster, monkeypatch):
