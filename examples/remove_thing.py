@@ -4,8 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pconv import Inpainter
-from pconv.photos.files import read_photo, write_photo
+from pconv import Inpainter, read_photo, write_photo
 from pconv.photos.holes import MaskFile, Rectangle, hole_of
 
 photos = Path(__file__).parent / "photos"
