@@ -20,6 +20,7 @@ from pconv.photos.deep import is_deep, pixels_of, read_deep
 from pconv.photos.metadata import Metadata
 from pconv.photos.orientation import upright
 from pconv.photos.photo import Photo
+from pconv.photos.png import compression_of
 from pconv.photos.previews import photoshop_without_thumbnails, without_pictures, xmp_without_pictures
 
 XMP, IPTC, PHOTOSHOP, ICC, LAYERS = 700, 33723, 34377, 34675, 37724
@@ -182,7 +183,7 @@ def encode(pixels: NDArray[Any], mode: str, photo: Photo, metadata: Metadata) ->
         byteorder=order,
         software=False,
         metadata=None,
-        **_compression(mode, metadata),
+        **_compression(pixels, mode, metadata),
         **_layout(mode, photo),
     )
     return _with_tags(bytearray(file.getbuffer()), described, order)
@@ -236,7 +237,8 @@ def _layout(mode: str, photo: Photo) -> dict[str, Any]:
     return options
 
 
-def _compression(mode: str, metadata: Metadata) -> dict[str, Any]:
+def _compression(pixels: NDArray[Any], mode: str, metadata: Metadata) -> dict[str, Any]:
     if not metadata.encoding.get("compressed", True):
         return {}
-    return {"compression": "zlib", "predictor": mode not in ("1", "P")}
+    level = compression_of(*pixels.shape[:2])
+    return {"compression": "zlib", "compressionargs": {"level": level}, "predictor": mode not in ("1", "P")}
