@@ -16,7 +16,7 @@ from pconv.errors import ImageFileError
 from pconv.photos import decode as decoding
 from pconv.photos import ifd
 from pconv.photos.collect import DAMAGE
-from pconv.photos.decode import MODES, check_mode
+from pconv.photos.decode import check_mode
 from pconv.photos.deep import is_deep, pixels_of, read_deep
 from pconv.photos.metadata import Metadata
 from pconv.photos.orientation import upright
@@ -63,14 +63,14 @@ def decode(source: decoding.Source, max_pixels: int) -> Photo:
     in_planes = _number(tags, 284, order, 1) == 2 and samples > 1
     beyond_pillow = extra == UNSPECIFIED or (samples == 2 and extra == 1)
     beyond_pillow |= in_planes and (bits == 16 or samples == 2)
-    image = None if beyond_pillow else _opened(source.data, (width, height))
+    image = None if beyond_pillow else _opened(source.data)
     if image is not None and is_deep(image):
         mode = _DEEP[image.mode]
-        stored = source.guarded(lambda: read_deep(lambda: _opened(source.data, (width, height))))
+        stored = source.guarded(lambda: read_deep(lambda: _with_memory(_opened(source.data), width, height)))
     elif image is not None:
         mode = image.mode
         check_mode(source, mode)
-        stored = source.guarded(lambda: pixels_of(image))
+        stored = source.guarded(lambda: pixels_of(_with_memory(image, width, height)))
     else:
         stored, mode = source.guarded(lambda: _by_tifffile(source)), ""
         mode = _mode_of(source, stored, _number(tags, 262, order, 1))
@@ -86,15 +86,18 @@ def decode(source: decoding.Source, max_pixels: int) -> Photo:
     return replace(photo, metadata=metadata)
 
 
-def _opened(data: bytes, size: tuple[int, int]) -> ImageFile.ImageFile | None:
-    """A new image with memory for its pixels: where there is none, Pillow asks its own limit when it decodes."""
+def _opened(data: bytes) -> ImageFile.ImageFile | None:
     try:
-        image = TiffImagePlugin.TiffImageFile(BytesIO(data))
+        return TiffImagePlugin.TiffImageFile(BytesIO(data))
     except DAMAGE:
         return None
-    if image.mode in MODES:
-        image.im = Image.new(image.mode, size).im
-    return image
+
+
+def _with_memory(image: Any, width: int, height: int) -> ImageFile.ImageFile:
+    """The opened image with memory for its pixels: where there is none, Pillow asks its own limit when it decodes."""
+    opened: ImageFile.ImageFile = image
+    opened.im = Image.new(opened.mode, (width, height)).im
+    return opened
 
 
 def _by_tifffile(source: decoding.Source) -> NDArray[Any]:
