@@ -385,6 +385,7 @@ def test_exif_of_many_segments_is_kept_whole():
     )
 
 
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
 @pytest.mark.parametrize(
     "exif", [b"garbage", b"II*\0", b"II*\0\x08\0\0\0\x01\0\x12\x01\x02", b"MM\0*\0\0\0\x08\xff\xff"]
 )

@@ -16,10 +16,12 @@ from pconv.errors import ImageFileError
 from pconv.photos import decode as decoding
 from pconv.photos import ifd
 from pconv.photos.collect import DAMAGE
+from pconv.photos.decode import check_mode
 from pconv.photos.deep import is_deep, pixels_of, read_deep
 from pconv.photos.metadata import Metadata
 from pconv.photos.orientation import upright
 from pconv.photos.photo import Photo
+from pconv.photos.png import compression_of
 from pconv.photos.previews import photoshop_without_thumbnails, without_pictures, xmp_without_pictures
 
 XMP, IPTC, PHOTOSHOP, ICC, LAYERS = 700, 33723, 34377, 34675, 37724
@@ -64,11 +66,11 @@ def decode(source: decoding.Source, max_pixels: int) -> Photo:
     image = None if beyond_pillow else _opened(source.data)
     if image is not None and is_deep(image):
         mode = _DEEP[image.mode]
-        stored = source.guarded(lambda: read_deep(lambda: TiffImagePlugin.TiffImageFile(BytesIO(source.data))))
+        stored = source.guarded(lambda: read_deep(lambda: _with_memory(_opened(source.data), width, height)))
     elif image is not None:
         mode = image.mode
-        decoding.check_mode(source, mode)
-        stored = source.guarded(lambda: pixels_of(image))
+        check_mode(source, mode)
+        stored = source.guarded(lambda: pixels_of(_with_memory(image, width, height)))
     else:
         stored, mode = source.guarded(lambda: _by_tifffile(source)), ""
         mode = _mode_of(source, stored, _number(tags, 262, order, 1))
@@ -89,6 +91,13 @@ def _opened(data: bytes) -> ImageFile.ImageFile | None:
         return TiffImagePlugin.TiffImageFile(BytesIO(data))
     except DAMAGE:
         return None
+
+
+def _with_memory(image: Any, width: int, height: int) -> ImageFile.ImageFile:
+    """The opened image with memory for its pixels: where there is none, Pillow asks its own limit when it decodes."""
+    opened: ImageFile.ImageFile = image
+    opened.im = Image.new(opened.mode, (width, height)).im
+    return opened
 
 
 def _by_tifffile(source: decoding.Source) -> NDArray[Any]:
@@ -182,7 +191,7 @@ def encode(pixels: NDArray[Any], mode: str, photo: Photo, metadata: Metadata) ->
         byteorder=order,
         software=False,
         metadata=None,
-        **_compression(mode, metadata),
+        **_compression(pixels, mode, metadata),
         **_layout(mode, photo),
     )
     return _with_tags(bytearray(file.getbuffer()), described, order)
@@ -236,7 +245,8 @@ def _layout(mode: str, photo: Photo) -> dict[str, Any]:
     return options
 
 
-def _compression(mode: str, metadata: Metadata) -> dict[str, Any]:
+def _compression(pixels: NDArray[Any], mode: str, metadata: Metadata) -> dict[str, Any]:
     if not metadata.encoding.get("compressed", True):
         return {}
-    return {"compression": "zlib", "predictor": mode not in ("1", "P")}
+    level = compression_of(*pixels.shape[:2])
+    return {"compression": "zlib", "compressionargs": {"level": level}, "predictor": mode not in ("1", "P")}
