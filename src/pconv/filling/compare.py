@@ -42,9 +42,7 @@ def find_results(before: Path, after: Path, masks: Path | None = None, pattern: 
     mask_of = _masks(list(of_photo), masks, before, pattern, problems)
     names = [Names(photo, before / photo, after / of_photo[photo], mask_of.get(photo)) for photo in sorted(of_photo)]
     failures = [
-        entry.sentence
-        for _, entry in sorted(history.entries.items())
-        if not entry.there and entry.status != NO_MASK
+        entry.sentence for _, entry in sorted(history.entries.items()) if not entry.there and entry.status != NO_MASK
     ]
     missing = sum(photo not in history.entries for photo in found.alone)
     no_mask = sum(entry.status == NO_MASK for entry in history.entries.values())
