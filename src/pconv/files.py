@@ -3,34 +3,31 @@
 from __future__ import annotations
 
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 
 @contextmanager
-def replacing(target: Path) -> Iterator[Path]:
+def replacing(target: Path, mark: str = "") -> Iterator[Path]:
     """A temporary path beside ``target`` to write to; it takes the target's place when the block ends well.
 
     The temporary file has the target's suffix, and is removed if the block raises. An existing target keeps its
-    permissions; a link is followed, so that what it points to is replaced and not the link.
+    permissions; a link is followed, so that what it points to is replaced and not the link. Its name begins with "."
+    and ``mark``, by which what a killed process left can be found.
     """
     target = Path(os.path.realpath(target))
-    handle, name = tempfile.mkstemp(prefix=f".{target.stem[:40]}-", suffix=target.suffix, dir=target.parent)
-    os.close(handle)
-    temporary = Path(name)
+    temporary = target.with_name(f".{mark}{target.stem[:40]}-{secrets.token_hex(6)}{target.suffix}")
+    # 0o666 less the process's umask, which the system applies: asking for the umask means setting it, and a thread
+    # that makes a file in that moment would make it for everybody.
+    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     try:
         yield temporary
-        temporary.chmod(target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_umask())
+        if target.exists():
+            temporary.chmod(target.stat().st_mode & 0o777)
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current

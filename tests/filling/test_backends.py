@@ -159,3 +159,10 @@ def test_a_graph_with_more_channels_fills_gridded_data(tmp_path):
     data, hole = np.random.default_rng(0).random((20, 30, 5)), np.eye(20, 30, dtype=bool)
     data[hole] = np.nan
     assert np.isfinite(fill(data, hole)).all()
+
+
+def test_clusters_say_how_many_threads(monkeypatch):
+    for wanted, threads in (("3", 3), ("", 0), ("many", 0)):
+        monkeypatch.setenv("OMP_NUM_THREADS", wanted)
+        backend = open_backend("default", backend="onnxruntime")
+        assert backend._session.get_session_options().intra_op_num_threads == threads

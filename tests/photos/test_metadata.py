@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tifffile
 from kinds import fill, opened, pil, pixels, saved, some_hole
-from made_profiles import DISPLAY_P3, SRGB_CURVE, formula, matrix_profile
+from made_profiles import DISPLAY_P3, SRGB_CURVE, formula, gamma, grey_profile, matrix_profile
 from PIL import Image, ImageOps, PngImagePlugin
 
 from pconv.photos import ifd, jpeg, png
@@ -220,6 +220,15 @@ def test_metadata_goes_from_format_to_format(source, target):
         )
 
 
+def test_a_profile_of_greys_does_not_go_with_rgb():
+    source = saved(pil("L", pixels("L")), "PNG", icc_profile=grey_profile(gamma(1.8)))
+    photo = read_photo(source)
+    assert check_storable(photo, ".tif") == []
+    assert opened(encode_photo(photo, ".tif")).info["icc_profile"] == grey_profile(gamma(1.8))
+    assert check_storable(photo, ".webp") == ["WebP has no place for the photo's colour profile of greys"]
+    assert "icc_profile" not in opened(encode_photo(photo, ".webp")).info
+
+
 def test_a_format_without_metadata_says_what_it_loses():
     photo = read_photo(jpeg_of(scene()[0]))
     assert check_storable(photo, ".bmp") == ["BMP has no place for the photo's EXIF, XMP, colour profile, comment"]
@@ -337,6 +346,26 @@ def test_a_second_picture_behind_the_first_is_not_kept_and_said():
     assert again.count(b"\xff\xd8\xff") == 1
 
 
+def test_the_film_of_a_motion_photo_is_not_kept_and_said():
+    xmp = XMP.replace(b"dc:title", b'GCamera:MotionPhoto="1" dc:title')
+    data = saved(scene()[0], "JPEG", xmp=xmp) + b"\0\0\0\x18ftypmp42" + bytes(1000)
+    photo = read_photo(data)
+    assert photo.notes == ("the film behind the photo (motion photo) is not kept",)
+    again = encode_photo(photo)
+    assert b"ftypmp42" not in again
+    assert b'GCamera:MotionPhoto="0" dc:title="a title"' in again
+
+
+def test_photoshops_layers_in_a_tiff_are_not_kept_and_said():
+    file = io.BytesIO()
+    layers = b"Adobe Photoshop Document Data Block\0" + bytes(100)
+    extra = [(37724, 7, len(layers), layers, True)]
+    tifffile.imwrite(file, pixels("RGB"), photometric="rgb", extratags=extra, metadata=None)
+    photo = read_photo(file.getvalue())
+    assert "Photoshop's layers are not kept" in photo.notes[0]
+    assert b"Document Data Block" not in encode_photo(photo)
+
+
 def test_content_credentials_are_not_kept_and_said():
     data = jpeg.with_segments(jpeg_of(scene()[0]), [(b"\xeb", b"JP\0\1\0\0\0\1 jumb c2pa")])
     photo = read_photo(data)
@@ -356,6 +385,7 @@ def test_exif_of_many_segments_is_kept_whole():
     )
 
 
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
 @pytest.mark.parametrize(
     "exif", [b"garbage", b"II*\0", b"II*\0\x08\0\0\0\x01\0\x12\x01\x02", b"MM\0*\0\0\0\x08\xff\xff"]
 )

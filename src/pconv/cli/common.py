@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import click
 
@@ -16,6 +17,16 @@ PathType = click.Path(path_type=Path)
 T = TypeVar("T")
 
 
+class _PlaceType(click.Path):
+    """A path; or a URL (s3://bucket/photos), which stays text."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return value if isinstance(value, str) and "://" in value else super().convert(value, param, ctx)
+
+
+PlaceType = _PlaceType(path_type=Path)
+
+
 @contextmanager
 def wrong_usage(*kinds: type[PconvError]) -> Iterator[None]:
     """Errors that the command line itself is to blame for: exit code 2."""
@@ -23,6 +34,14 @@ def wrong_usage(*kinds: type[PconvError]) -> Iterator[None]:
         yield
     except kinds as error:
         raise click.UsageError(str(error)) from error
+
+
+def parse_bytes(ctx: click.Context, option: click.Parameter, value: str) -> int:
+    """``500M``, ``2G``, ``1.5 GB``, in units of 1024; for an option's callback."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", value.strip(), re.IGNORECASE)
+    if not found:
+        raise click.BadParameter(f"{value!r} is no amount of memory; write it like 500M or 2G")
+    return int(float(found[1]) * 1024 ** " KMGT".index(found[2].upper() or " "))
 
 
 def need_file(path: Path, what: str) -> None:
@@ -73,8 +92,10 @@ def make_folder(out: Path) -> None:
 
 
 @contextmanager
-def writing_to(out: Path) -> Iterator[None]:
+def writing_to(out: Path | str) -> Iterator[None]:
     try:
         yield
+    except BrokenPipeError:  # whoever read what we print has gone: click ends quietly
+        raise
     except OSError as error:
         raise click.ClickException(f"cannot write to {out}: {error.strerror or error}") from error

@@ -6,14 +6,15 @@ from pathlib import Path
 
 import click
 
-from pconv.cli.common import PathType, need_file, need_place_for, wrong_usage
+from pconv.cli.common import PlaceType, need_file, need_place_for, parse_bytes, wrong_usage
+from pconv.cli.folder import or_folder
 from pconv.errors import InputError, ModelError
 
 
 @click.command()
-@click.argument("photo", type=PathType)
-@click.argument("mask", type=PathType, required=False)
-@click.option("-o", "--output", "out", type=PathType, required=True, help="Where to write; the suffix decides.")
+@click.argument("photo", type=PlaceType)
+@click.argument("mask", type=PlaceType, required=False)
+@click.option("-o", "--output", "out", type=PlaceType, required=True, help="Where to write; the suffix decides.")
 @click.option(
     "--hole",
     "holes",
@@ -44,8 +45,12 @@ from pconv.errors import InputError, ModelError
     "--backend", default="auto", show_default=True, help="onnxruntime, torch, openvino; auto takes the fastest."
 )
 @click.option("--precision", default="auto", show_default=True, help="fp32, bf16; auto: what the device is fast in.")
+@click.option(
+    "--max-memory", default="1G", show_default=True, callback=parse_bytes, help="For filling, beside the photo."
+)
 @click.option("--force", is_flag=True, help="Allow OUT to replace PHOTO or MASK.")
 @click.option("-v", "--verbose", is_flag=True, help="Say what computes.")
+@or_folder
 def inpaint(
     photo: Path,
     mask: Path | None,
@@ -59,10 +64,11 @@ def inpaint(
     device: str,
     backend: str,
     precision: str,
+    max_memory: int,
     force: bool,
     verbose: bool,
 ) -> None:
-    """Fill the white part of MASK in PHOTO.
+    """Fill the white part of MASK in PHOTO, or of a folder of masks in a folder of photos.
 
     MASK has PHOTO's size; the line between white and black is at 50 % grey. OUT has PHOTO's mode, depth and metadata;
     everything outside the hole stays as it is, pixel for pixel, in lossless formats (.png, .webp, .tif, .bmp, .gif).
@@ -98,7 +104,7 @@ def inpaint(
         with wrong_usage(ModelError):
             find_model(model)
         with wrong_usage(InputError):
-            fill = Inpainter(model, device, backend, precision)
+            fill = Inpainter(model, device, backend, precision, max_memory)
         if verbose:
             computes = fill.backend
             click.echo(f"{computes.path} with {computes.name} on {computes.device} in {computes.precision}", err=True)

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from pconv.evaluation.protocol import Pair, fitted, hole_of
 from pconv.evaluation.runner import Settings, Task, read_fill
 from pconv.evaluation.summary import Results
 from pconv.files import replacing
+from pconv.filling.sheet import data_url, in_rows, titled
 
 PER_KIND = 3
-_TITLE_PX = 14
-_GAP = 4
 _SHEET_WIDTH = 300
 _EFFORT = 20
 """Of lossless WebP, 0 to 100: the last tenth of a file's size takes most of the time."""
@@ -98,27 +95,14 @@ def write_sheet(
                 reached = results.scores[task.method.name, pair.name].values["psnr_hole"]
                 tiles.append(_tile(read_fill(task, settings), f"{task.method.label[:32]}  {reached:.1f} dB"))
         rows.append([*tiles, _tile(truth, "truth")])
-    width = max(sum(tile.width + _GAP for tile in row) for row in rows)
-    heights = [max(tile.height for tile in row) + _GAP for row in rows]
-    sheet = Image.new("RGB", (width, sum(heights)), "white")
-    top = 0
-    for row, height in zip(rows, heights, strict=True):
-        left = 0
-        for tile in row:
-            sheet.paste(tile, (left, top))
-            left += tile.width + _GAP
-        top += height
     with replacing(path) as temporary:
-        sheet.save(temporary)
+        in_rows(rows).save(temporary)
 
 
 def _tile(pixels: NDArray[np.uint8], title: str) -> Image.Image:
     picture = Image.fromarray(pixels)
     picture.thumbnail((_SHEET_WIDTH, _SHEET_WIDTH), Image.Resampling.LANCZOS)
-    tile = Image.new("RGB", (picture.width, picture.height + _TITLE_PX), "white")
-    tile.paste(picture, (0, _TITLE_PX))
-    ImageDraw.Draw(tile).text((1, 1), title, fill="black")
-    return tile
+    return titled(picture, title)
 
 
 def _overlay(pixels: NDArray[np.uint8], hole: NDArray[np.bool_]) -> str:
@@ -127,6 +111,4 @@ def _overlay(pixels: NDArray[np.uint8], hole: NDArray[np.bool_]) -> str:
 
 
 def _data_url(image: Image.Image) -> str:
-    content = io.BytesIO()
-    image.save(content, "WEBP", lossless=True, quality=_EFFORT, method=0)
-    return "data:image/webp;base64," + base64.b64encode(content.getvalue()).decode()
+    return data_url(image, "WEBP", lossless=True, quality=_EFFORT, method=0)

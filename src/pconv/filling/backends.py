@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import importlib.util
 import json
+import os
 import sys
 from pathlib import Path
 from threading import local
@@ -72,6 +73,7 @@ class OnnxRuntimeBackend:
 
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
+        options.intra_op_num_threads = _threads()
         try:
             self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # its errors share no base class but this
@@ -97,7 +99,9 @@ class OpenVinoBackend:
         import openvino
 
         core = openvino.Core()
-        options = {"PERFORMANCE_HINT": "LATENCY"}
+        options: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
+        if threads := _threads():
+            options["INFERENCE_NUM_THREADS"] = threads
         if precision != "auto":
             options["INFERENCE_PRECISION_HINT"] = {"fp32": "f32", "bf16": "bf16"}[precision]
         try:
@@ -254,6 +258,13 @@ def _cpu_has_bf16() -> bool:
     except OSError:
         return False
     return "amx_bf16" in flags or "avx512_bf16" in flags
+
+
+def _threads() -> int:
+    """How many threads to compute with: OMP_NUM_THREADS, which PyTorch follows by itself and clusters set for their
+    jobs; 0, each backend's own choice, where it is not set."""
+    wanted = os.environ.get("OMP_NUM_THREADS", "")
+    return int(wanted) if wanted.isdecimal() else 0
 
 
 def _out_of_memory(error: RuntimeError) -> bool:

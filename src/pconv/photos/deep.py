@@ -24,7 +24,7 @@ def is_deep(image: ImageFile.ImageFile) -> bool:
     return any(";16" in raw for raw in raw_modes) and not image.mode.startswith("I;16")
 
 
-def read_deep(open_image: Callable[[], ImageFile.ImageFile]) -> NDArray[np.uint16]:
+def read_deep(open_image: Callable[[], Any]) -> NDArray[np.uint16]:
     """``(H, W, C)`` uint16 of an image for which :func:`is_deep`; it is opened and read twice."""
     image = open_image()
     if _raw_mode(image.tile[0].args).startswith("LA;16"):  # four bytes per pixel, which RGBA takes as they are
@@ -32,6 +32,7 @@ def read_deep(open_image: Callable[[], ImageFile.ImageFile]) -> NDArray[np.uint1
         return pixels_of(image).view(">u2").astype(np.uint16)
     deep = pixels_of(image).astype(np.uint16)
     deep <<= 8
+    del image  # its memory first
     image = open_image()
     image.tile = [tile._replace(args=_with_other_order(tile.args)) for tile in image.tile]
     deep |= pixels_of(image)

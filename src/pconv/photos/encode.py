@@ -16,6 +16,7 @@ from PIL import Image, features
 from pconv.errors import ImageFileError, InputError
 from pconv.photos import exif, jpeg, png
 from pconv.photos.formats import BY_NAME, Format, format_for, storable_mode
+from pconv.photos.icc import BrokenProfileError, space_of
 from pconv.photos.metadata import Metadata
 from pconv.photos.orientation import as_stored
 from pconv.photos.photo import Photo
@@ -36,13 +37,13 @@ def encode(photo: Photo, form: Format, quality: int | None) -> bytes:
     """
     check_encoder(form)
     mode = storable_mode(photo, form)
-    metadata = _for_format(photo, form)
+    metadata = _for_format(photo, form, mode)
     pixels = np.ascontiguousarray(as_stored(as_mode(photo, mode), metadata.orientation))
     try:
         return _ENCODERS[form.name](pixels, mode, photo, metadata, quality)
     except MemoryError as error:
         raise ImageFileError(f"the photo of {photo.width}x{photo.height} pixels does not fit into memory") from error
-    except (OSError, ValueError, OverflowError) as error:
+    except (OSError, ValueError, OverflowError, RuntimeError, struct.error) as error:
         raise ImageFileError(f"cannot encode the photo as {form.title}: {error}") from error
 
 
@@ -73,7 +74,7 @@ def as_mode(photo: Photo, mode: str) -> NDArray[Any]:
     return np.concatenate([colours, alpha[..., None].astype(colours.dtype)], axis=2)
 
 
-def _for_format(photo: Photo, form: Format) -> Metadata:
+def _for_format(photo: Photo, form: Format, mode: str) -> Metadata:
     """What is written beside the pixels: the orientation as it was, or upright; a thumbnail of the photo as it is."""
     metadata = photo.metadata
     if metadata.format != form.name and metadata.orientation != 1:
@@ -85,10 +86,22 @@ def _for_format(photo: Photo, form: Format) -> Metadata:
         )
     if metadata.format != form.name:
         metadata = replace(metadata, verbatim=(), encoding={})
+    if _loses_profile(photo, mode):
+        metadata = replace(metadata, icc=b"")
     if exif.has_thumbnail(metadata.exif):
         drawn = exif.with_thumbnail(metadata.exif, lambda width, height: small(photo, width, height, metadata))
         metadata = replace(metadata, exif=drawn)
     return metadata
+
+
+def _loses_profile(photo: Photo, mode: str) -> bool:
+    """Whether grey becomes RGB, for which a profile of greys says nothing."""
+    if not photo.metadata.icc or photo.colours != 1 or photo.palette is not None or not mode.startswith("RGB"):
+        return False
+    try:
+        return space_of(photo.metadata.icc) == "grey"
+    except BrokenProfileError:
+        return False
 
 
 def small(photo: Photo, width: int, height: int, metadata: Metadata) -> Image.Image:
@@ -274,6 +287,8 @@ def notes(photo: Photo, form: Format, quality: int | None) -> list[str]:
         "texts": [key for key, _ in metadata.texts if key != "Comment"],
     }
     lost = [] if same else [kind for kind, content in found.items() if content and kind not in form.holds]
+    if "colour profile" not in lost and _loses_profile(photo, storable_mode(photo, form)):
+        lost.append("colour profile of greys")
     if form.name == "JPEG" and not same:
         lost += jpeg.segments_of(metadata)[1]
     if lost:

@@ -10,7 +10,7 @@ from PIL import JpegImagePlugin
 
 from pconv.photos import exif
 from pconv.photos.metadata import Metadata
-from pconv.photos.previews import photoshop_without_thumbnails, xmp_without_pictures
+from pconv.photos.previews import has_film, photoshop_without_thumbnails, xmp_without_pictures
 
 Segment = tuple[bytes, bytes]
 """A marker's second byte, and the content without its length."""
@@ -24,6 +24,7 @@ _LONGEST = 65533
 _PICTURES_IN_XMP = (b"GImage:Data", b"GDepth:Data", b"xmpGImg:image")
 _LARGE_XMP = "the pictures and depth maps in the XMP data are not kept: they show the photo as it was"
 _CREDENTIALS = "the content credentials (C2PA) are not kept: they vouch for the photo as it was"
+_A_FILM = "the film behind the photo (motion photo) is not kept"
 _OTHER_PICTURES = "the other pictures in the file (previews, depth or HDR gain maps) are not kept"
 
 
@@ -62,6 +63,8 @@ def kept_segments(data: bytes) -> tuple[tuple[Segment, ...], list[str]]:
         elif content.startswith(_PHOTOSHOP):
             kept.append((marker, _PHOTOSHOP + photoshop_without_thumbnails(content.removeprefix(_PHOTOSHOP))))
         elif content.startswith(_XMP):
+            if has_film(content):
+                notes.append(_A_FILM)
             kept.append((marker, xmp_without_pictures(content)))
         elif content.startswith(_MORE_XMP) and any(name in data for name in _PICTURES_IN_XMP):
             if _LARGE_XMP not in notes:

@@ -61,7 +61,9 @@ class Palette:
         result = np.zeros(len(wanted), np.uint8)
         for alpha in np.unique(alphas[alphas > 0]).tolist():  # what is transparent has no colour to look for
             chosen = alphas == alpha
-            colours, inverse, counts = np.unique(wanted[chosen], axis=0, return_inverse=True, return_counts=True)
+            packed = wanted[chosen].astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
+            different, inverse, counts = np.unique(packed, return_inverse=True, return_counts=True)
+            colours = np.stack([different >> shift & 255 for shift in (16, 8, 0)], axis=1).astype(np.uint8)
             self._extend(colours, counts, alpha)
             candidates = np.flatnonzero(self.alphas[: self.used] == alpha)
             if len(candidates) == 0:  # no room for an entry of this alpha: the nearest colour of any

@@ -11,6 +11,7 @@ _IN_XMP = re.compile(
     rb"(<(xmpGImg:image|GImage:Data|GDepth:Data|GContainer:Data)\b[^>]*>)[^<]*(</\2>)"
     rb"|((?:GImage:Data|GDepth:Data|xmpGImg:image)=\")[^\"]*(\")"
 )
+_FILM = re.compile(rb"((?:GCamera|Camera):(?:MicroVideo|MotionPhoto)(?:=\"|>))1")
 _PHOTOSHOP_THUMBNAILS = (1033, 1036)
 
 
@@ -46,8 +47,13 @@ def _end_of_jpeg(data: bytes, place: int) -> int | None:
 
 
 def xmp_without_pictures(xmp: bytes) -> bytes:
-    """A packet of XMP without the pictures that are written into it as text."""
-    return _IN_XMP.sub(rb"\1\3\4\5", xmp)
+    """A packet of XMP without the pictures that are written into it as text, nor a word of a film behind the photo."""
+    return _FILM.sub(rb"\g<1>0", _IN_XMP.sub(rb"\1\3\4\5", xmp))
+
+
+def has_film(xmp: bytes) -> bool:
+    """Whether a packet of XMP says that a film of the moment lies behind the photo (motion photo, live photo)."""
+    return _FILM.search(xmp) is not None
 
 
 def photoshop_without_thumbnails(resources: bytes) -> bytes:

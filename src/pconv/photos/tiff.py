@@ -16,13 +16,15 @@ from pconv.errors import ImageFileError
 from pconv.photos import decode as decoding
 from pconv.photos import ifd
 from pconv.photos.collect import DAMAGE
+from pconv.photos.decode import check_mode
 from pconv.photos.deep import is_deep, pixels_of, read_deep
 from pconv.photos.metadata import Metadata
 from pconv.photos.orientation import upright
 from pconv.photos.photo import Photo
+from pconv.photos.png import compression_of
 from pconv.photos.previews import photoshop_without_thumbnails, without_pictures, xmp_without_pictures
 
-XMP, IPTC, PHOTOSHOP, ICC = 700, 33723, 34377, 34675
+XMP, IPTC, PHOTOSHOP, ICC, LAYERS = 700, 33723, 34377, 34675, 37724
 X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 282, 283, 296
 UNSPECIFIED, UNASSOCIATED = 0, 2
 """What a fourth channel may be; 1: an alpha that the colours are multiplied by."""
@@ -64,11 +66,11 @@ def decode(source: decoding.Source, max_pixels: int) -> Photo:
     image = None if beyond_pillow else _opened(source.data)
     if image is not None and is_deep(image):
         mode = _DEEP[image.mode]
-        stored = source.guarded(lambda: read_deep(lambda: TiffImagePlugin.TiffImageFile(BytesIO(source.data))))
+        stored = source.guarded(lambda: read_deep(lambda: _with_memory(_opened(source.data), width, height)))
     elif image is not None:
         mode = image.mode
-        decoding.check_mode(source, mode)
-        stored = source.guarded(lambda: pixels_of(image))
+        check_mode(source, mode)
+        stored = source.guarded(lambda: pixels_of(_with_memory(image, width, height)))
     else:
         stored, mode = source.guarded(lambda: _by_tifffile(source)), ""
         mode = _mode_of(source, stored, _number(tags, 262, order, 1))
@@ -79,7 +81,7 @@ def decode(source: decoding.Source, max_pixels: int) -> Photo:
     if image is None:
         stored = upright(stored, metadata.orientation)
     photo = decoding.photo_of(
-        stored, mode, image or Image.new("L", (1, 1)), replace(metadata, orientation=1), _notes(pages)
+        stored, mode, image or Image.new("L", (1, 1)), replace(metadata, orientation=1), _notes(pages, tags)
     )
     return replace(photo, metadata=metadata)
 
@@ -89,6 +91,13 @@ def _opened(data: bytes) -> ImageFile.ImageFile | None:
         return TiffImagePlugin.TiffImageFile(BytesIO(data))
     except DAMAGE:
         return None
+
+
+def _with_memory(image: Any, width: int, height: int) -> ImageFile.ImageFile:
+    """The opened image with memory for its pixels: where there is none, Pillow asks its own limit when it decodes."""
+    opened: ImageFile.ImageFile = image
+    opened.im = Image.new(opened.mode, (width, height)).im
+    return opened
 
 
 def _by_tifffile(source: decoding.Source) -> NDArray[Any]:
@@ -136,12 +145,15 @@ def _number(tags: dict[int, ifd.Entry], code: int, order: ifd.Order, default: in
         return default
 
 
-def _notes(pages: int) -> tuple[str, ...]:
-    return (f"only the first of {pages} pages is kept; the others are lost",) if pages > 1 else ()
+def _notes(pages: int, tags: dict[int, ifd.Entry]) -> tuple[str, ...]:
+    notes = [f"only the first of {pages} pages is kept; the others are lost"] if pages > 1 else []
+    if LAYERS in tags:
+        notes.append("Photoshop's layers are not kept, since they show the photo as it was; the whole picture is")
+    return tuple(notes)
 
 
 def _metadata(source: decoding.Source, tags: dict[int, ifd.Entry], order: ifd.Order) -> Metadata:
-    special = {XMP, IPTC, PHOTOSHOP, ICC}
+    special = {XMP, IPTC, PHOTOSHOP, ICC, LAYERS}
     described = [entry for code, entry in tags.items() if code not in _OF_THE_PIXELS | special]
     orientation = _number(tags, ifd.ORIENTATION, order, 1)
     per_unit = _RESOLUTION_UNITS.get(_number(tags, RESOLUTION_UNIT, order, 2))
@@ -179,7 +191,7 @@ def encode(pixels: NDArray[Any], mode: str, photo: Photo, metadata: Metadata) ->
         byteorder=order,
         software=False,
         metadata=None,
-        **_compression(mode, metadata),
+        **_compression(pixels, mode, metadata),
         **_layout(mode, photo),
     )
     return _with_tags(bytearray(file.getbuffer()), described, order)
@@ -233,7 +245,8 @@ def _layout(mode: str, photo: Photo) -> dict[str, Any]:
     return options
 
 
-def _compression(mode: str, metadata: Metadata) -> dict[str, Any]:
+def _compression(pixels: NDArray[Any], mode: str, metadata: Metadata) -> dict[str, Any]:
     if not metadata.encoding.get("compressed", True):
         return {}
-    return {"compression": "zlib", "predictor": mode not in ("1", "P")}
+    level = compression_of(*pixels.shape[:2])
+    return {"compression": "zlib", "compressionargs": {"level": level}, "predictor": mode not in ("1", "P")}

@@ -1,0 +1,128 @@
+"""Does a folder run keep the network busy, and what does that gain over one photo after the other?
+
+    python benchmarks/batch.py              # 200 JPEGs of 512 px
+    python benchmarks/batch.py --quick      # 40
+    python benchmarks/batch.py --device cuda --backend torch --workers 8
+
+The same photos, pieces of the three in examples/photos, are filled by a plain loop (read, fill, write) and by what
+``pconv inpaint FOLDER`` runs, in turn, twice each. Busy is the part of the time from the network's first start to its
+last end in which it computed: reading, decoding, converting colours, encoding and writing do not count. Medians; a
+JSON line comes last.
+"""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import click
+import numpy as np
+from common import finish, machine, show
+from PIL import Image
+
+from pconv import Inpainter, irregular_hole
+from pconv.filling.batch import default_workers, run
+from pconv.filling.folders import open_folder
+from pconv.filling.pipeline import Turns
+from pconv.filling.plan import Job, make_plan
+from pconv.filling.work import Settings
+from pconv.photos.files import read_photo, write_photo
+from pconv.photos.holes import MaskFile, hole_of
+
+PHOTOS = Path(__file__).parent.parent / "examples" / "photos"
+
+
+def make_photos(folder: Path, count: int, size: int) -> None:
+    sources = [Image.open(PHOTOS / f"{name}.jpg").convert("RGB") for name in ("astronaut", "cat", "coffee")]
+    generator = np.random.default_rng(0)
+    for name in ("photos", "masks"):
+        (folder / name).mkdir()
+    for i in range(count):
+        source = sources[i % 3]
+        side = int(generator.integers(200, min(source.size)))
+        left, top = (int(generator.integers(0, length - side + 1)) for length in source.size)
+        piece = source.resize((size, size), Image.Resampling.BICUBIC, (left, top, left + side, top + side))
+        piece.save(folder / "photos" / f"{i:04d}.jpg", quality=92)
+        hole = irregular_hole(size, size, (0.05, 0.2), generator=generator)
+        Image.fromarray(hole).save(folder / "masks" / f"{i:04d}.png")
+
+
+def one_by_one(folder: Path, out: Path, fill: Inpainter) -> None:
+    out.mkdir()
+    for path in sorted((folder / "photos").iterdir()):
+        photo = read_photo(path)
+        hole = hole_of(photo, [MaskFile(folder / "masks" / f"{path.stem}.png")])
+        write_photo(fill(photo, hole), out / path.name)
+
+
+def beside_each_other(folder: Path, out: Path, fill: Inpainter, workers: int) -> None:
+    settings = Settings()
+    job = Job(open_folder(folder / "photos"), open_folder(folder / "masks"), open_folder(out), settings=settings)
+    summary = run(job, make_plan(job), lambda _: None, fill, workers)
+    assert summary.failed == summary.left == 0
+
+
+@click.command()
+@click.option("--quick", is_flag=True, help="40 photos.")
+@click.option("--count", type=int, help="Photos: 200, or 40 with --quick.")
+@click.option("--size", default=512, show_default=True)
+@click.option("--workers", type=int)
+@click.option("--repeats", default=2, show_default=True)
+@click.option("--model", default="default", show_default=True)
+@click.option("--device", default="auto", show_default=True)
+@click.option("--backend", default="auto", show_default=True)
+def main(
+    quick: bool,
+    count: int | None,
+    size: int,
+    workers: int | None,
+    repeats: int,
+    model: str,
+    device: str,
+    backend: str,
+) -> None:
+    count, workers = count or (40 if quick else 200), workers or default_workers()
+    fill = Inpainter(model, device, backend)
+    computes = fill.backend
+    found: dict[str, dict[str, list[float]]] = {}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        make_photos(folder, count, size)
+        read = read_photo(folder / "photos" / "0000.jpg")
+        fill(read, hole_of(read, [MaskFile(folder / "masks" / "0000.png")]))
+        for number in range(repeats):
+            for way in ("one by one", "folder run"):
+                fill.backend = clock = Turns(computes)
+                out, start = folder / f"{way} {number}", time.perf_counter()
+                if way == "one by one":
+                    one_by_one(folder, out, fill)
+                else:
+                    beside_each_other(folder, out, fill, workers)
+                seconds = time.perf_counter() - start
+                values = found.setdefault(way, {"seconds": [], "busy": [], "network": []})
+                for key, value in (
+                    ("seconds", seconds),
+                    ("busy", clock.busy / clock.span),
+                    ("network", clock.busy / count),
+                ):
+                    values[key].append(value)
+    medians = {way: {key: statistics.median(v) for key, v in values.items()} for way, values in found.items()}
+    rows = {
+        way: {
+            "photos/s": f"{count / values['seconds']:.2f}",
+            "network busy": f"{values['busy']:.1%}",
+            "network, ms a photo": f"{values['network'] * 1000:.0f}",
+        }
+        for way, values in medians.items()
+    }
+    what = f"{computes.name} on {computes.device} in {computes.precision}"
+    show(rows, f"{count} JPEGs of {size} px, {workers} workers, {what}, {machine()}")
+    gain = medians["one by one"]["seconds"] / medians["folder run"]["seconds"]
+    print(f"\nthe folder run takes 1/{gain:.2f} of the time")
+    finish({"count": count, "size": size, "workers": workers, "computes": what, "gain": gain, "medians": medians})
+
+
+if __name__ == "__main__":
+    main()

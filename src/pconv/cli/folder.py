@@ -1,0 +1,288 @@
+"""``pconv inpaint`` for whole folders: its options, its progress, and how it ends."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import signal
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from threading import Event
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+
+from pconv.cli.common import needs_extra, reachable, writing_to, wrong_usage
+from pconv.errors import InputError, ModelError
+
+if TYPE_CHECKING:
+    from pconv.filling.batch import Summary
+    from pconv.filling.manifest import Entry
+    from pconv.filling.plan import Job, Plan
+
+_STOPPING = b"\nstopping: what is being filled is still written (once more to stop at once)\n"
+
+MOST_SHOWN = 10
+"""Names of one kind on the terminal; all of them are in the manifest or on standard output."""
+
+
+def parse_shard(ctx: click.Context, option: click.Parameter, value: str) -> tuple[int, int]:
+    number, slash, of = value.partition("/")
+    shard = (int(number), int(of)) if slash and number.isdecimal() and of.isdecimal() else (0, 0)
+    if not 1 <= shard[0] <= shard[1]:
+        raise click.BadParameter(f"{value!r} is no part of the whole; write 1/8 to 8/8 for the eight parts of a run")
+    return shard
+
+
+def parse_format(ctx: click.Context, option: click.Parameter, value: str | None) -> str | None:
+    return None if value in (None, "same") else "." + str(value).lower().removeprefix(".")
+
+
+_OPTIONS = {
+    "pattern": click.option(
+        "--mask-pattern", "pattern", default="{stem}_mask.png", show_default=True,
+        help="Folders: names of masks that are not named like their photo; {stem}, {name}, {suffix}.",
+    ),
+    "fit": click.option(
+        "--fit", type=click.Choice(["exact", "nearest"]), default="exact", show_default=True,
+        help="Folders: whether masks of another size than the photo are refused or stretched.",
+    ),
+    "suffix": click.option(
+        "--format", "suffix", callback=parse_format, default="same", show_default=True,
+        help="Folders: suffix of the results, such as png.",
+    ),
+    "workers": click.option(
+        "--workers", type=click.IntRange(min=1), help="Folders: threads that read and write; with ray, networks."
+    ),
+    "shard": click.option(
+        "--shard", callback=parse_shard, default="1/1", metavar="I/N", help="Folders: only part I of N."
+    ),
+    "engine": click.option(
+        "--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True,
+        help="Folders: this process, or a Ray cluster (pconv[ray]).",
+    ),
+    "fail_fast": click.option("--fail-fast", is_flag=True, help="Folders: stop at the first photo that fails."),
+    "verify": click.option(
+        "--verify", is_flag=True, help="Folders: see by content, not by size and time, what is done already."
+    ),
+}  # fmt: skip
+
+
+def or_folder(single: Callable[..., None]) -> Callable[..., None]:
+    """Let a command for one photo take a folder, or a folder's URL, in the photo's place."""
+
+    @functools.wraps(single)
+    def choose(**values: Any) -> None:
+        options = {name: values.pop(name) for name in _OPTIONS}
+        if _is_folder(values["photo"]):
+            run_folder(values, **options)
+        else:
+            _need_no_folder(values)
+            single(**values)
+
+    for option in reversed(_OPTIONS.values()):
+        choose = option(choose)
+    return choose
+
+
+def _is_folder(place: Path | str) -> bool:
+    if isinstance(place, str):
+        return True  # a URL: those are for folders
+    with reachable(place):
+        return place.is_dir()
+
+
+def _need_no_folder(values: dict[str, Any]) -> None:
+    """With one photo, what is for folders is a mistake."""
+    context = click.get_current_context()
+    for parameter in context.command.params:
+        given = context.get_parameter_source(parameter.name or "") == click.core.ParameterSource.COMMANDLINE
+        if parameter.name in _OPTIONS and given:
+            raise click.UsageError(f"{parameter.opts[0]} is for folders, and {values['photo']} is none")
+    for name in ("mask", "out"):
+        if isinstance(values.get(name), str):
+            raise click.UsageError(f"{values[name]} is a URL: those are for folders, and {values['photo']} is none")
+
+
+def run_folder(
+    values: dict[str, Any],
+    pattern: str,
+    fit: Literal["exact", "nearest"],
+    suffix: str | None,
+    workers: int | None,
+    shard: tuple[int, int],
+    engine: str,
+    fail_fast: bool,
+    verify: bool,
+) -> None:
+    """The run of ``pconv inpaint FOLDER``; ``values`` are the command's own options."""
+    photos, masks, out = values["photo"], values["mask"], values["out"]
+    holes: tuple[str, ...] = tuple(values.get("holes") or ())
+    if isinstance(out, Path):
+        with reachable(out):
+            if out.exists() and not out.is_dir():
+                raise click.UsageError(f"{out} is a file; name the folder to write the results to")
+            if out.suffix.lower() in (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff") and not out.exists():
+                raise click.UsageError(
+                    f"{photos} is a folder, not a file, so OUT must be one too; {out} is a file's name"
+                )
+    if masks is None and values["invert"]:
+        raise click.UsageError("--invert is about MASKS, and there are none")
+    if masks is None and not holes:
+        raise click.UsageError("give MASKS, a folder of them or one mask file, or say with --hole what to fill")
+
+    from pconv.filling.batch import open_inpainter, run
+    from pconv.filling.folders import open_folder
+    from pconv.filling.plan import Job, make_plan
+    from pconv.filling.work import Settings
+    from pconv.photos.formats import format_for
+    from pconv.photos.holes import parse_hole
+
+    mask_folder, one_mask = _mask_place(masks)
+    shared = ("model", "device", "backend", "precision", "max_memory", "invert", "grow", "feather", "quality")
+    given = {name: values[name] for name in shared if values.get(name) is not None}
+    with wrong_usage(InputError, ModelError):
+        if suffix is not None:
+            format_for(suffix)
+        settings = Settings(**given, holes=tuple(map(parse_hole, holes)), fit=fit, suffix=suffix)
+        job = Job(
+            photos=open_folder(photos),
+            masks=None if mask_folder is None else open_folder(mask_folder),
+            out=open_folder(out),
+            one_mask=one_mask,
+            pattern=pattern,
+            settings=settings,
+            shard=shard,
+            force=values["force"],
+            verify=verify,
+        )
+        plan = make_plan(job)
+        fill = open_inpainter(settings) if plan.tasks and engine == "local" else None
+    if fill and values["verbose"]:
+        computes = fill.backend
+        click.echo(f"{computes.path} with {computes.name} on {computes.device} in {computes.precision}", err=True)
+    _tell_plan(job, plan)
+    ray = None
+    if engine == "ray":
+        with needs_extra("ray"):
+            from pconv.filling.ray_engine import RayEngine
+
+            ray = RayEngine(plan.about, workers)
+    stop = Event()
+    with writing_to(out), stopping(stop) as signalled, Progress(plan.total - plan.skipped) as progress:
+        summary = run(job, plan, progress.tell, fill, workers, fail_fast, stop, ray)
+    _tell_end(summary, job)
+    if signalled:
+        raise SystemExit(128 + signalled[0])
+    if summary.failed:
+        raise SystemExit(1)
+
+
+def _mask_place(masks: Path | str | None) -> tuple[Path | str | None, str | None]:
+    """The folder of masks, and the one file in it that is the mask of all."""
+    if masks is None:
+        return None, None
+    if isinstance(masks, Path):
+        with reachable(masks):
+            if not masks.exists():
+                raise click.UsageError(f"the masks {masks} do not exist")
+            return (masks, None) if masks.is_dir() else (masks.absolute().parent, masks.name)
+    from pconv.filling.folders import is_picture
+
+    above, _, name = masks.rpartition("/")
+    return (above, name) if is_picture(name, masks=True) else (masks, None)
+
+
+@contextmanager
+def stopping(stop: Event) -> Iterator[list[int]]:
+    """Ctrl-C, or a cluster's SIGTERM, sets ``stop``, and its number gets into the list; a second one ends at once."""
+    signalled: list[int] = []
+    before: dict[int, Any] = {}
+
+    def handle(number: int, frame: object) -> None:
+        if signalled:
+            os._exit(128 + number)  # every file is whole at any moment
+        signalled.append(number)
+        stop.set()
+        os.write(2, _STOPPING)  # print may be at work in the thread that this interrupts
+
+    try:
+        for each in (signal.SIGINT, signal.SIGTERM):
+            before[each] = signal.signal(each, handle)
+    except ValueError:  # not the main thread: whoever started us handles signals
+        before.clear()
+    try:
+        yield signalled
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class Progress:
+    """Tells each photo's end: a bar and what failed on a terminal; JSON lines where standard output is none."""
+
+    def __init__(self, total: int) -> None:
+        hidden = not sys.stderr.isatty()
+        self._bar: Any = click.progressbar(length=total, file=sys.stderr, hidden=hidden, show_pos=True)
+        self._hidden = hidden
+        self._shown: dict[str, int] = {}
+        self._notes: Counter[str] = Counter()
+
+    def __enter__(self) -> Progress:
+        self._bar.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._bar.__exit__(*error)
+        for note, photos in self._notes.most_common():
+            click.echo(f"note: {printable(note)}" + (f" ({photos} photos)" if photos > 1 else ""), err=True)
+
+    def tell(self, entry: Entry) -> None:
+        if not sys.stdout.isatty():
+            click.echo(entry.line())
+        if entry.error:
+            self._shown[entry.status] = self._shown.get(entry.status, 0) + 1
+            if entry.status == "failed" or self._shown[entry.status] <= MOST_SHOWN:
+                clear = "" if self._hidden else "\r\033[K"
+                click.echo(f"{clear}{entry.status}: {printable(entry.sentence)}", err=True)
+        self._notes.update(entry.notes if entry.status == "done" else ())
+        if entry.status != "no mask":
+            self._bar.update(1)
+
+
+def printable(text: str) -> str:
+    """``text`` with what a terminal cannot show written out: a file's name may hold anything."""
+    shown = text.encode("utf-8", "backslashreplace").decode()
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in shown)
+
+
+def _tell_plan(job: Job, plan: Plan) -> None:
+    def say(text: str) -> None:
+        click.echo(f"note: {printable(text)}", err=True)
+
+    for problem in plan.problems:
+        click.echo(f"failed: {printable(problem)}", err=True)
+    if plan.history.broken:
+        say(f"{plan.history.broken} lines of the manifest are broken; what they told of is done again")
+    if plan.others:
+        say(f"{plan.others} files in {job.photos.place} are no pictures by their suffix, and are left out")
+    if plan.unused:
+        some = ", ".join(plan.unused[:MOST_SHOWN]) + (" and more" if len(plan.unused) > MOST_SHOWN else "")
+        say(f"{len(plan.unused)} masks have no photo: {some}")
+    if not sys.stdout.isatty():
+        for mask in plan.unused:
+            click.echo(json.dumps({"mask": mask, "status": "no photo"}))
+
+
+def _tell_end(summary: Summary, job: Job) -> None:
+    counts = {"done": summary.done, "skipped (done before)": summary.skipped, "failed": summary.failed}
+    counts |= {"without a mask": summary.no_mask, "masks without a photo": summary.unused_masks, "left": summary.left}
+    if not sys.stdout.isatty():
+        click.echo(json.dumps({"summary": asdict(summary)}))
+    told = ", ".join(f"{number} {what}" for what, number in counts.items() if number) or "nothing to do"
+    click.echo(f"{told} in {summary.seconds:.1f} s; results and manifest in {job.out.place}", err=True)
