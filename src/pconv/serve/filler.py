@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from pconv.errors import ModelError
 from pconv.filling.backends import Backend
 from pconv.filling.predictor import Inpainter
+from pconv.photos.photo import Photo
 from pconv.serve.batches import WHOLE_SIDE, fill_together
-from pconv.serve.interim import Photo
 from pconv.serve.pictures import Task
 
 
@@ -88,15 +88,15 @@ class Filler:
         holes = np.stack([job.task.hole for job in jobs])
         pictures = np.stack([photo.read(_ALL, _ALL) for photo in photos])
         pictures = np.where(holes[:, None], np.float32(0), pictures)
-        filled = fill_together(self.about, pictures, holes)
+        if self.about.channels == 1:
+            pictures = pictures.mean(axis=1, keepdims=True)
+        filled = np.broadcast_to(fill_together(self.about, pictures, holes), (len(jobs), 3, *holes.shape[1:]))
         if not np.isfinite(filled).all():
             raise ModelError("the model's output is not finite: its training diverged; use another checkpoint")
         return [_put(*each) for each in zip(photos, filled, holes, strict=True)]
 
     def _alone(self, job: Job) -> Photo:
-        photo = job.task.photo.copy()
-        photo.image = self._inpainter(photo.image, job.task.hole)
-        return photo
+        return self._inpainter(job.task.photo, job.task.hole, feather=job.feather)
 
 
 _ALL = slice(None)

@@ -80,7 +80,10 @@ class Guard:
 
     def _check(self, scope: Scope) -> None:
         headers, settings = Headers(scope=scope), self._settings
-        if len(scope["raw_path"]) + len(scope["query_string"]) + sum(len(k) + len(v) for k, v in headers.raw) > _HEADER:
+        if (
+            len(scope["raw_path"]) + len(scope["query_string"]) + sum(len(k) + len(v) for k, v in headers.raw)
+            > _HEADER
+        ):
             raise RefusedError(431, "headers", "the request's headers are too long", {"Connection": "close"})
         host = headers.get("host", "")
         if settings.hosts is not None and not _allowed(host, settings.hosts):
