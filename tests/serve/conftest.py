@@ -24,6 +24,7 @@ class Grey:
     """A backend that fills holes with 0.5. ``go`` holds it; ``seen`` has the shape of each call."""
 
     name, device, precision, channels = "grey", "cpu", "fp32", 3
+    multiple = 8
     path = Path("grey.onnx")
     recipe: dict = {}  # noqa: RUF012
 

@@ -106,7 +106,7 @@ def set_up_logging(verbose: bool) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
     for name, level in (
-        ("pconv.serve", logging.DEBUG if verbose else logging.INFO),
+        ("pconv", logging.DEBUG if verbose else logging.INFO),
         ("uvicorn.error", logging.ERROR),
         ("python_multipart", logging.CRITICAL),
         ("PIL", logging.CRITICAL),
