@@ -133,15 +133,22 @@ def test_without_a_port_the_next_free_one_is_taken(monkeypatch):
             assert 0 < found.getsockname()[1] - taken.getsockname()[1] < server.PORTS_TRIED
 
 
-def test_the_readmes_curl_line_fills_a_photo(started, tmp_path):
-    """End to end, with the bundled model: what docs/serve.md shows works as it is written."""
+def test_what_the_pages_show_works_as_it_is_written(started, tmp_path, monkeypatch):
+    """End to end, with the bundled model: the curl line of the README and of docs/serve.md, and its Python."""
     server = started("--port", "0")
     assert server.url.startswith("http://127.0.0.1:")
-    page = (ROOT / "docs" / "serve.md").read_text()
-    (line,) = [each for each in page.splitlines() if each.startswith("curl ") and "inpaint" in each]
-    command = shlex.split(line.replace("http://127.0.0.1:8000", server.url))
     (tmp_path / "examples").symlink_to(ROOT / "examples")
-    subprocess.run(command, check=True, cwd=tmp_path, timeout=60)
+    monkeypatch.chdir(tmp_path)
+    guide = (ROOT / "docs" / "serve.md").read_text()
+    lines = [line for page in (guide, (ROOT / "README.md").read_text()) for line in page.splitlines()]
+    commands = {line for line in lines if line.startswith("curl ")}
+    assert len(commands) == 1
+    command = shlex.split(commands.pop().replace("http://127.0.0.1:8000", server.url))
+    subprocess.run(command, check=True, timeout=60)
+    names = {}
+    exec(re.search(r"```python\n(.*?)```", guide, re.S)[1], names)
+    data = names["fill"](PHOTOS / "astronaut.jpg", PHOTOS / "astronaut-mask.png", server.url)
+    assert data == (tmp_path / "filled.jpg").read_bytes()
     result = Image.open(tmp_path / "filled.jpg")
     photo = Image.open(PHOTOS / "astronaut.jpg")
     assert (result.format, result.size) == ("JPEG", photo.size)
@@ -174,6 +181,9 @@ def test_the_token_may_come_from_the_environment(started):
     assert get(server.url + "/api/v1/info").status_code == 401
     headers = {"Authorization": "Bearer from-the-environment"}
     assert get(server.url + "/api/v1/info", headers=headers).status_code == 200
+    server.stop()
+    assert "add #token=YOUR_TOKEN" in server.said
+    assert "from-the-environment" not in server.said  # only a token that was made here is shown
 
 
 def test_a_name_that_is_allowed(started):

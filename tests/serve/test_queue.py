@@ -130,7 +130,7 @@ class TestBatches:
 
     def test_one_that_breaks_does_not_break_the_others(self):
         class Brittle(Grey):
-            def fill(self, pictures, holes):
+            def fill(self, *_):
                 filled, reached = super().fill(pictures, holes)
                 white = (pictures[:, :, :1, :1] == 1).all(axis=1, keepdims=True)
                 return np.where(white, np.float32(np.nan), filled), reached
@@ -313,7 +313,7 @@ def test_many_clients_get_their_own_picture(serving):
 
 def test_a_model_that_diverged_is_our_fault_and_says_so(serving):
     class Diverged(Grey):
-        def fill(self, pictures, holes):
+        def fill(self, *_):
             return np.full_like(pictures, np.nan), np.ones_like(holes)
 
     answer = serving(Diverged()).post()
@@ -322,6 +322,27 @@ def test_a_model_that_diverged_is_our_fault_and_says_so(serving):
         "code": "model",
         "message": "the model's output is not finite: its training diverged; use another checkpoint",
     }
+
+
+def test_too_little_memory_on_the_device_is_said(serving):
+    class Small(Grey):
+        def fill(self, *_):
+            raise DeviceMemoryError("the cpu has too little memory for this")
+
+    server = serving(Small())
+    answer = server.post()
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "memory")
+    assert int(answer.headers["retry-after"]) > 1
+
+
+def test_a_worker_outlives_whatever_happens(serving, monkeypatch):
+    server = serving()
+    monkeypatch.setattr(Filler, "fill", lambda *_: 1 / 0)
+    answer = server.post()
+    assert (answer.status_code, answer.json()["error"]["code"]) == (500, "internal")
+    assert "division" not in answer.text
+    monkeypatch.undo()
+    assert server.post().status_code == 200
 
 
 def test_a_16_bit_photo_stays_one(serving):
