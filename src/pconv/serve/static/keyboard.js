@@ -58,7 +58,7 @@ export class Keyboard {
     }
     if (key === "c" && this.app.editor.opened) this.onPeek(true);
     else if (this.shortcuts[key]) {
-      event.preventDefault();
+      if (key !== "Escape") event.preventDefault(); // it also closes the panel
       this.shortcuts[key]();
     }
   }

@@ -157,7 +157,7 @@ maskInput.addEventListener("change", () => {
 async function openSample() {
   const response = await fetch("sample.jpg").catch(() => null);
   if (!response?.ok) return warn("The sample photo does not arrive: is the pconv server still running?");
-  await app.open(await response.blob(), "coffee.jpg");
+  await app.open(await response.blob(), "cat.jpg");
   stage.focus();
 }
 
@@ -263,7 +263,7 @@ getInfo().then(
   (info) => {
     app.info = info;
     const on = `${info.backend} on ${info.device}`;
-    element("about", HTMLParagraphElement).textContent = `pconv ${info.version}, model ${info.model}, ${on}.`;
+    element("about", HTMLSpanElement).textContent = `pconv ${info.version}, model ${info.model}, ${on}.`;
   },
   (/** @type {Error} */ error) => warn(error.message),
 );

@@ -228,8 +228,9 @@ export class View {
     const { photoContext: context } = this;
     this.squares ??= squares(context);
     context.fillStyle = this.squares;
-    const [x, y] = [Math.round(this.x * this.density), Math.round(this.y * this.density)];
-    context.fillRect(x, y, Math.round(x + width) - x, Math.round(y + height) - y);
+    const [left, top] = [this.x * this.density, this.y * this.density];
+    const [x, y] = [Math.round(left), Math.round(top)];
+    context.fillRect(x, y, Math.round(left + width) - x, Math.round(top + height) - y);
   }
 
   /**
