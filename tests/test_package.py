@@ -16,6 +16,7 @@ MAY_IMPORT = {
     "nn": BASE,
     "holes": BASE,
     "filling": BASE | {"nn"},
+    "serve": BASE | {"photos", "filling"},
     "training": BASE | {"nn", "holes"},
     "evaluation": BASE | {"nn", "holes", "filling", "training"},
 }

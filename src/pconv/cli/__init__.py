@@ -12,6 +12,7 @@ from pconv.cli.export import export
 from pconv.cli.info import info
 from pconv.cli.inpaint import inpaint
 from pconv.cli.masks import masks
+from pconv.cli.serve import serve
 from pconv.cli.train import shards, train
 from pconv.errors import PconvError
 
@@ -32,5 +33,5 @@ def main() -> None:
     """Fill holes in photos with partial convolutions (Liu et al., ECCV 2018)."""
 
 
-for command in (inpaint, info, export, train, shards, masks, evaluate):
+for command in (inpaint, serve, info, export, train, shards, masks, evaluate):
     main.add_command(command)

@@ -1,0 +1,147 @@
+"""A request's bytes to a photo and its hole, and the answer's bytes: everything that a thread does before and after.
+
+Whatever a file makes a decoder raise ends as a RefusedError here: what came is to blame, since nothing
+else takes part.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from pconv.errors import ImageFileError, InputError
+from pconv.serve.interim import MaskFile, Photo, check_storable, encode_photo, hole_of, read_photo
+from pconv.serve.options import Options
+from pconv.serve.refusals import RefusedError
+from pconv.serve.settings import Settings
+
+_TYPES = {
+    "PNG": "image/png", "JPEG": "image/jpeg", "MPO": "image/jpeg", "WEBP": "image/webp", "TIFF": "image/tiff",
+    "BMP": "image/bmp", "GIF": "image/gif", "AVIF": "image/avif", "HEIF": "image/heic",
+}  # fmt: skip
+"""The formats that are taken, by Pillow's names: not all that Pillow can, since each is a decoder to attack."""
+_TYPE_OF_SUFFIX = {
+    ".png": "image/png", ".jpg": "image/jpeg", ".webp": "image/webp", ".tif": "image/tiff", ".bmp": "image/bmp",
+}  # fmt: skip
+_LOG = logging.getLogger("pconv.serve")
+
+
+@dataclass(frozen=True)
+class Task:
+    """A photo and what to fill in it."""
+
+    photo: Photo
+    hole: NDArray[np.bool_]
+    notes: tuple[str, ...]
+
+    @property
+    def hole_ratio(self) -> float:
+        return float(self.hole.mean())
+
+
+@dataclass(frozen=True)
+class Look:
+    """What an image file's first bytes say: its type, and its size as it lies in the file."""
+
+    kind: str
+    width: int
+    height: int
+
+    @property
+    def pixels(self) -> int:
+        return self.width * self.height
+
+
+def look(data: bytes, what: str, settings: Settings) -> Look:
+    """Recognise an image file without decoding it.
+
+    Raises:
+        RefusedError: no image of a format that is taken, or too large a one.
+    """
+    Image.init()
+    formats = [name for name in _TYPES if name in Image.OPEN]
+    with _blaming(what), Image.open(BytesIO(data), formats=formats) as image:
+        seen = Look(_TYPES[image.format or "PNG"], *image.size)
+    if seen.pixels > settings.max_pixels:
+        raise RefusedError(
+            413,
+            "too_many_pixels",
+            f"{what} has {seen.pixels / 1e6:.4g} megapixels; {settings.max_pixels / 1e6:.4g} are taken here",
+        )
+    if seen.pixels < 1:
+        raise RefusedError(422, "unreadable", f"{what} has no pixels")
+    return seen
+
+
+def check_sizes(image: Look, mask: Look) -> None:
+    """Before anything is decoded. Sides may still be swapped by an EXIF orientation; that shows once decoded."""
+    if sorted((image.width, image.height)) != sorted((mask.width, mask.height)):
+        raise RefusedError(
+            422,
+            "mask_size",
+            f"the mask is {mask.width}x{mask.height} and the image {image.width}x{image.height} pixels:"
+            " they must be of one size",
+        )
+
+
+def open_task(image: bytes, mask: bytes, options: Options) -> Task:
+    """Decode both files and find the hole.
+
+    Raises:
+        RefusedError: a file is damaged, the mask has another size, everything is hole, or the answer's format cannot
+            hold this photo.
+    """
+    with _blaming("the image"):
+        photo = read_photo(image, "the image")
+    try:
+        notes = check_storable(photo, options.suffix, options.quality)
+    except InputError as error:
+        raise RefusedError(422, "format", str(error)) from error
+    with _blaming("the mask"):
+        hole = hole_of(photo, [MaskFile(mask)], options.invert, options.grow)
+    if hole.all():
+        raise RefusedError(
+            422, "all_hole", "the mask marks the whole photo, so nothing is known to fill it from (inverted?)"
+        )
+    if not hole.any():
+        notes = [*notes, "the mask marks nothing to fill, so the photo came back as it was"]
+    return Task(photo, hole, (*photo.notes, *notes))
+
+
+def encode(photo: Photo, kind: str, options: Options) -> tuple[bytes, str]:
+    """The answer's bytes and their type; ``kind`` is the source's."""
+    return encode_photo(photo, options.suffix, options.quality), _TYPE_OF_SUFFIX.get(options.suffix or "", kind)
+
+
+@contextmanager
+def _blaming(what: str) -> Iterator[None]:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except RefusedError:
+        raise
+    except InputError as error:
+        raise RefusedError(422, "mask_size" if "mask" in what else "image", str(error)) from error
+    except UnidentifiedImageError as error:
+        names = ", ".join(sorted({name.partition("/")[2] for name in _TYPES.values()}))
+        raise RefusedError(415, "format", f"{what} is not an image of a format that is taken here: {names}") from error
+    except Image.DecompressionBombError as error:
+        raise RefusedError(413, "too_many_pixels", f"{what} has more pixels than are taken here") from error
+    except ImageFileError as error:
+        raise RefusedError(422, "unreadable", str(error)) from error
+    except MemoryError as error:
+        raise RefusedError(413, "too_many_pixels", f"{what} is too large for this server's memory") from error
+    except Exception as error:  # a decoder's way to say that the file is broken
+        _LOG.debug("decoding: %s", type(error).__name__)
+        raise RefusedError(
+            422, "unreadable", f"{what} is damaged or cut short, and cannot be read to its end"
+        ) from error

@@ -1,0 +1,136 @@
+"""One request from its body to its answer: read, decode, wait, fill, encode."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+from pconv.serve.filler import Filler, Job
+from pconv.serve.form import ClientGoneError, Held, Receive, boundary_of, check_length, read_form
+from pconv.serve.jobs import Jobs
+from pconv.serve.metrics import Metrics
+from pconv.serve.options import parse_options
+from pconv.serve.pictures import check_sizes, encode, look, open_task
+from pconv.serve.refusals import RefusedError
+from pconv.serve.settings import Settings
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A filled picture's bytes, and the headers that tell about it."""
+
+    body: bytes
+    kind: str
+    headers: dict[str, str]
+
+
+class Service:
+    """What all requests of one server share. Made before, started in, and closed by the event loop."""
+
+    def __init__(self, fillers: Sequence[Filler], settings: Settings, metrics: Metrics | None = None) -> None:
+        self.settings, self.fillers = settings, fillers
+        self.metrics = metrics or Metrics()
+        self.jobs = Jobs(fillers, settings, self.metrics)
+        self._bytes, self._pixels = Held(settings.held_bytes), Held(settings.held_pixels)
+        self._threads = ThreadPoolExecutor(min(4, os.cpu_count() or 1) + 1, "pconv-codec")
+        self.metrics.held_bytes.set_function(lambda: self._bytes.now)
+        self.metrics.held_pixels.set_function(lambda: self._pixels.now)
+
+    @property
+    def model(self) -> str:
+        return self.fillers[0].about.path.stem
+
+    async def close(self) -> None:
+        await self.jobs.close()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def inpaint(self, receive: Receive, headers: Mapping[str, str]) -> Answer:
+        """Serve one request.
+
+        Raises:
+            RefusedError: it is not served; the reason is for the client.
+            ClientGoneError: there is no client any more.
+        """
+        boundary_of(headers)
+        check_length(headers, self.settings)
+        self.jobs.check_room()
+        form = await read_form(receive, headers, self.settings, self._bytes)
+        size = sum(map(len, form.values()))
+        try:
+            return await _while_connected(receive, self._answer(form))
+        finally:
+            self._bytes.give_back(size)
+
+    async def _answer(self, form: dict[str, bytes]) -> Answer:
+        start = time.perf_counter()
+        try:
+            async with asyncio.timeout(self.settings.seconds):
+                return await self._filled(form, start)
+        except TimeoutError as error:
+            limit = f"{self.settings.seconds:g}"
+            raise RefusedError(
+                503, "time_limit", f"the fill took longer than the {limit} seconds it may take"
+            ) from error
+
+    async def _filled(self, form: dict[str, bytes], start: float) -> Answer:
+        options = parse_options({name: value for name, value in form.items() if name not in ("image", "mask")})
+        image, mask = form["image"], form["mask"]
+        seen = await self._in_thread(look, image, "the image", self.settings)
+        check_sizes(seen, await self._in_thread(look, mask, "the mask", self.settings))
+        with self._holding(seen.pixels):
+            task = await self._in_thread(open_task, image, mask, options)
+            ratio, notes = task.hole_ratio, task.notes
+            photo = task.photo
+            if task.hole.any():
+                job = Job(task, options.feather)
+                del task, photo
+                photo = await self.jobs.run(job)
+                del job
+            body, kind = await self._in_thread(encode, photo, seen.kind, options)
+        about = {
+            "X-Pconv-Seconds": f"{time.perf_counter() - start:.3f}",
+            "X-Pconv-Model": quote(self.model),
+            "X-Pconv-Hole-Ratio": f"{ratio:.6f}",
+            **({"X-Pconv-Notes": "; ".join(quote(note, safe=" ,:()'") for note in notes)} if notes else {}),
+        }
+        return Answer(body, kind, about)
+
+    @contextmanager
+    def _holding(self, pixels: int) -> Iterator[None]:
+        self._pixels.take(pixels)
+        try:
+            yield
+        finally:
+            self._pixels.give_back(pixels)
+
+    async def _in_thread(self, function: Callable[..., Result], *arguments: Any) -> Result:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
+
+
+async def _while_connected(receive: Receive, work: Coroutine[Any, Any, Result]) -> Result:
+    """The work's result, unless the client goes away first: then the work is cancelled where it stands."""
+    working = asyncio.create_task(work)
+    watching = asyncio.create_task(_gone(receive))
+    try:
+        await asyncio.wait({working, watching}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise ClientGoneError
+        return working.result()
+    finally:
+        watching.cancel()
+        working.cancel()
+        await asyncio.gather(watching, working, return_exceptions=True)
+
+
+async def _gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
