@@ -135,9 +135,8 @@ export class App {
         /** @type {Record<string, Blob | string>} */
         const fields = { image, mask, format };
         if (format === "same") fields.original = named(editor.original, editor.name, own);
-        const { blob, notes } = await inpaint(fields, { onUpload: progress.upload, signal });
+        const { blob } = await inpaint(fields, { onUpload: progress.upload, signal });
         this.written = { key, blob };
-        if (notes) say(notes);
       }
       save(this.written.blob, name);
     }, () => this.download(), (error) => this.offerPng(error));

@@ -22,6 +22,7 @@ export class Editor {
      */
     this.versions = new Map();
     this.version = 0;
+    this.newest = 0;
     /** Called after every change, with where the hole map changed. @type {(box: Box | null) => void} */
     this.onChange = () => {};
   }
@@ -38,8 +39,9 @@ export class Editor {
     return this.blob(this.version);
   }
 
+  /** The number of the version that the next fill makes; none is used twice, so that nobody takes one for another. */
   get nextVersion() {
-    return Math.max(...this.versions.keys()) + 1;
+    return Math.max(this.newest, ...this.versions.keys()) + 1;
   }
 
   /** @param {number} version */
@@ -122,7 +124,7 @@ export class Editor {
   /** Go on with a filled photo: nothing is marked in it. @param {Blob} blob */
   fill(blob) {
     const from = this.version;
-    this.version = this.nextVersion;
+    this.newest = this.version = this.nextVersion;
     this.versions.set(this.version, blob);
     this.map.begin();
     const box = this.map.clear();

@@ -9,7 +9,7 @@ import { receivePhotos } from "./receive.js";
 import { Painter } from "./painter.js";
 import { Pointers } from "./pointer.js";
 import { Storage } from "./storage.js";
-import { button, element, input, say, unwarn, warn } from "./ui.js";
+import { button, element, hush, input, say, unwarn, warn } from "./ui.js";
 import { View } from "./view.js";
 
 /** @typedef {import("./painter.js").Tool} Tool */
@@ -93,8 +93,8 @@ function resize(size) {
 
 /** @param {number} direction 1 or -1 */
 function resizeBy(direction) {
-  const larger = painter.size * 1.2 ** direction;
-  resize(direction > 0 ? Math.max(painter.size + 1, larger) : Math.min(painter.size - 1, larger));
+  const { size } = painter;
+  resize(direction > 0 ? Math.max(size + 1, Math.floor(size * 1.15)) : Math.min(size - 1, Math.ceil(size / 1.15)));
 }
 
 input("size").addEventListener("input", () => {
@@ -130,6 +130,7 @@ function showOutline(points) {
 painter.onPaint = (/** @type {import("./holes.js").Box | null} */ box) => view.redrawMask(box);
 painter.onOutline = showOutline;
 pointers.mayPaint = () => app.idle;
+pointers.onPut = hush;
 pointers.onLift = () => app.onState();
 pointers.onHover = showRing;
 pointers.onSize = resizeBy;
@@ -254,7 +255,7 @@ receivePhotos(app);
 view.mask.style.opacity = "0.6";
 nameTheme();
 choose("brush");
-storage.onFail = (error) => {
+storage.onFail = (/** @type {Error} */ error) => {
   console.error(error);
   warn("This browser cannot keep your work across a reload (its storage is full or switched off); download before you close the page.");
 };

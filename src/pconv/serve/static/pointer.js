@@ -19,6 +19,8 @@ export class Pointers {
     this.mayPaint = () => true;
     /** Called when the pointer moved: where, or null when it left. @type {(point: Point | null) => void} */
     this.onHover = () => {};
+    /** Called when a stroke begins. */
+    this.onPut = () => {};
     /** Called when a stroke has ended. */
     this.onLift = () => {};
     /** @type {(steps: number) => void} */
@@ -66,6 +68,7 @@ export class Pointers {
       const erases = event.button === 2 || (event.buttons & PEN_ERASER) !== 0 || event.altKey;
       if (this.painter.down) this.painter.cancel(); // put down by a key
       this.painter.put(this.view.toPhoto(at.x, at.y), erases);
+      this.onPut();
     }
     this.onHover(at);
   }

@@ -25,7 +25,12 @@ export function say(text) {
   const status = element("status", HTMLParagraphElement);
   status.textContent = text;
   clearTimeout(fading);
-  fading = window.setTimeout(() => (status.textContent = ""), STATUS_STAYS);
+  fading = window.setTimeout(hush, STATUS_STAYS);
+}
+
+/** What was said has been read, or is in the way. */
+export function hush() {
+  element("status", HTMLParagraphElement).textContent = "";
 }
 
 let counting = 0;
@@ -89,7 +94,7 @@ export function working(what, cancel) {
   show();
   document.body.dataset.state = "busy";
   element("busy", HTMLDivElement).hidden = false;
-  element("status", HTMLParagraphElement).textContent = "";
+  hush();
   return {
     upload(now) {
       share = now;
