@@ -5,7 +5,8 @@ from pathlib import Path
 from PIL import Image
 
 import pconv
-from pconv.filling.images import read_hole, read_image
+from pconv.photos.files import read_photo
+from pconv.photos.holes import MaskFile
 
 PHOTOS = Path(__file__).parent / "photos"
 OUT = Path("demo-output")
@@ -25,7 +26,8 @@ def side_by_side(*pictures: Image.Image) -> Image.Image:
 def main() -> None:
     OUT.mkdir(exist_ok=True)
     for name in ("astronaut", "cat", "coffee"):
-        photo, hole = read_image(PHOTOS / f"{name}.jpg"), read_hole(PHOTOS / f"{name}-mask.png")
+        read = read_photo(PHOTOS / f"{name}.jpg")
+        photo, hole = read.to_pil(), MaskFile(PHOTOS / f"{name}-mask.png").hole(read)
         filled = pconv.inpaint(photo, hole)
         holed = photo.copy()
         holed.paste((255, 255, 255), mask=Image.fromarray(hole))

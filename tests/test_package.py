@@ -15,10 +15,11 @@ MAY_IMPORT = {
     "models": BASE,
     "nn": BASE,
     "holes": BASE,
-    "filling": BASE | {"nn"},
+    "photos": {"errors", "files"},
+    "filling": BASE | {"nn", "photos"},
     "serve": BASE | {"photos", "filling"},
     "training": BASE | {"nn", "holes"},
-    "evaluation": BASE | {"nn", "holes", "filling", "training"},
+    "evaluation": BASE | {"nn", "holes", "photos", "filling", "training"},
 }
 
 

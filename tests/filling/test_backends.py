@@ -9,8 +9,9 @@ import torch
 from pconv import PRESETS, Inpainter, InputError, ModelError, PConvUNet, load_network
 from pconv.filling import backends
 from pconv.filling.backends import BACKENDS, open_backend
-from pconv.filling.images import read_hole, read_image
 from pconv.nn.onnx_graph import save_onnx
+from pconv.photos.files import read_photo
+from pconv.photos.holes import MaskFile
 
 PHOTOS = Path(__file__).parents[2] / "examples" / "photos"
 
@@ -24,7 +25,8 @@ def tiny_graph(tiny_model, tmp_path_factory):
 
 
 def test_all_backends_fill_a_real_photo_alike():
-    photo, hole = np.asarray(read_image(PHOTOS / "cat.jpg")), read_hole(PHOTOS / "cat-mask.png")
+    read = read_photo(PHOTOS / "cat.jpg")
+    photo, hole = read.pixels, MaskFile(PHOTOS / "cat-mask.png").hole(read)
     filled = [Inpainter(backend=name, precision="fp32")(photo, hole).astype(int) for name in BACKENDS]
     assert len(filled) == 3
     assert max(np.abs(filled[0] - other).max() for other in filled[1:]) <= 1

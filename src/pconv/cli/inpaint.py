@@ -12,9 +12,32 @@ from pconv.errors import InputError, ModelError
 
 @click.command()
 @click.argument("photo", type=PathType)
-@click.argument("mask", type=PathType)
+@click.argument("mask", type=PathType, required=False)
 @click.option("-o", "--output", "out", type=PathType, required=True, help="Where to write; the suffix decides.")
+@click.option(
+    "--hole",
+    "holes",
+    multiple=True,
+    metavar="WHERE",
+    help="Fill this too: alpha, color:#ff00ff[:TOLERANCE], rect:X,Y,WIDTH,HEIGHT. May be repeated; MASK may be absent.",
+)
 @click.option("--invert", is_flag=True, help="Fill what is black in MASK instead of what is white.")
+@click.option(
+    "--grow", type=click.IntRange(0, 1000), default=0, metavar="N", help="Make the hole N px larger on all sides."
+)
+@click.option(
+    "--feather",
+    type=click.IntRange(0, 1000),
+    default=0,
+    metavar="N",
+    help="Blend the fill with what was there over N px inside the hole's edge.",
+)
+@click.option(
+    "--quality",
+    type=click.IntRange(1, 100),
+    metavar="Q",
+    help="1 to 100, of JPEG, WebP, AVIF, HEIC. Left out, a JPEG keeps the photo's own.",
+)
 @click.option("--model", default="default", show_default=True, help="A bundled model, or a checkpoint's path.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, mps.")
 @click.option(
@@ -25,9 +48,13 @@ from pconv.errors import InputError, ModelError
 @click.option("-v", "--verbose", is_flag=True, help="Say what computes.")
 def inpaint(
     photo: Path,
-    mask: Path,
+    mask: Path | None,
     out: Path,
+    holes: tuple[str, ...],
     invert: bool,
+    grow: int,
+    feather: int,
+    quality: int | None,
     model: str,
     device: str,
     backend: str,
@@ -37,26 +64,36 @@ def inpaint(
 ) -> None:
     """Fill the white part of MASK in PHOTO.
 
-    MASK has PHOTO's size; the line between white and black is at 50 % grey. Everything outside the hole stays as it
-    is, pixel for pixel, in lossless formats (.png, .webp, .tif, .bmp).
+    MASK has PHOTO's size; the line between white and black is at 50 % grey. OUT has PHOTO's mode, depth and metadata;
+    everything outside the hole stays as it is, pixel for pixel, in lossless formats (.png, .webp, .tif, .bmp, .gif).
     """
     need_file(photo, "the photo")
-    need_file(mask, "the mask")
-    need_place_for(out, photo, mask, force=force)
+    if mask is not None:
+        need_file(mask, "the mask")
+    elif not holes:
+        raise click.UsageError("nothing says where the hole is; give a MASK, or --hole alpha, color:..., rect:...")
+    elif invert:
+        raise click.UsageError("--invert is about MASK, and there is none")
+    need_place_for(out, *[path for path in (photo, mask) if path is not None], force=force)
 
-    from pconv.filling.images import is_lossy, read_hole, read_image, storable_mode, write_image
+    from pconv.photos.files import check_storable, read_photo, write_photo
+    from pconv.photos.formats import format_for
+    from pconv.photos.holes import HoleSource, MaskFile, hole_of, parse_hole, prepared
 
     with wrong_usage(InputError):
-        lossy = is_lossy(out)
-    image = read_image(photo)
+        format_for(out.suffix)
+        sources: list[HoleSource] = [parse_hole(text) for text in holes]
+    if mask is not None:
+        sources.append(MaskFile(mask))
+    picture = read_photo(photo)
     with wrong_usage(InputError):
-        storable_mode(image, out)
-    hole = read_hole(mask, invert)
+        notes = [*picture.notes, *check_storable(picture, out.suffix, quality)]
+    hole = hole_of(picture, sources, invert, grow, notes)
 
     from pconv.filling.predictor import Inpainter, as_hole
     from pconv.models import find_model
 
-    hole = as_hole(hole, (image.height, image.width))
+    hole = as_hole(hole, (picture.height, picture.width))
     if hole.any():
         with wrong_usage(ModelError):
             find_model(model)
@@ -65,10 +102,11 @@ def inpaint(
         if verbose:
             computes = fill.backend
             click.echo(f"{computes.path} with {computes.name} on {computes.device} in {computes.precision}", err=True)
-        image = fill(image, hole)
+        picture = fill(prepared(picture, sources), hole, feather=feather)
     else:
-        hint = "" if invert else " (--invert fills the black part)"
-        click.echo(f"note: the mask marks nothing to fill{hint}; {out} is the photo as it was", err=True)
-    write_image(image, out)
-    if lossy:
-        click.echo(f"note: {out.suffix} is lossy, so known pixels change a little too; .png keeps them", err=True)
+        what = "the mask marks" if mask is not None and not holes else "the holes come to"
+        hint = " (--invert fills the black part)" if mask is not None and not invert else ""
+        notes.append(f"{what} nothing to fill{hint}; {out} is the photo as it was")
+    write_photo(picture, out, quality)
+    for note in notes:
+        click.echo(f"note: {note}", err=True)

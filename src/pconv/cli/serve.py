@@ -113,13 +113,14 @@ def serve(
 
 
 def _load(model: str, devices: tuple[str, ...], backend: str, precision: str) -> list[Filler]:
+    from pconv.filling.predictor import Inpainter
     from pconv.models import find_model
     from pconv.serve.filler import Filler
 
     with wrong_usage(ModelError):
         find_model(model)
     with wrong_usage(InputError):
-        fillers = [Filler(model, device, backend, precision) for device in dict.fromkeys(devices)]
+        fillers = [Filler(Inpainter(model, device, backend, precision)) for device in dict.fromkeys(devices)]
     for filler in fillers:
         filler.warm_up()
     return fillers

@@ -229,7 +229,7 @@ def fitted(photo: Path, size: tuple[int, int]) -> Pixels:
     """
     from PIL import Image
 
-    from pconv.filling.images import read_image
+    from pconv.photos.files import read_image
 
     image = read_image(photo).convert("RGB")
     height, width = size
@@ -271,7 +271,7 @@ def readable_photos(paths: Sequence[Path]) -> tuple[list[Path], list[tuple[int, 
     Raises:
         InputError: none can be read.
     """
-    from pconv.filling.images import read_image
+    from pconv.photos.files import read_image
 
     good, sizes, problems = [], [], []
     for path in paths:

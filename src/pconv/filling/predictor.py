@@ -12,11 +12,13 @@ from PIL import Image
 
 from pconv.errors import InputError, ModelError
 from pconv.filling.backends import open_backend
-from pconv.filling.images import hole_from_image
 from pconv.filling.wide import fill_wide
 from pconv.models import BUNDLED, DEFAULT_MODEL, find_model
+from pconv.photos.grow import grown
+from pconv.photos.holes import hole_from_image
+from pconv.photos.photo import Photo, from_pil
 
-Picture = TypeVar("Picture", Image.Image, NDArray[np.generic])
+Picture = TypeVar("Picture", Image.Image, NDArray[np.generic], Photo)
 Hole = Image.Image | NDArray[np.generic]
 
 _FULL_SCALE = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0}
@@ -51,43 +53,47 @@ class Inpainter:
     ) -> None:
         self.backend = open_backend(model, str(device), backend, precision)
 
-    def __call__(self, image: Picture, hole: Hole) -> Picture:
+    def __call__(self, image: Picture, hole: Hole, *, feather: int = 0) -> Picture:
         """Return a copy of ``image`` in which the hole is filled; pixels outside the hole stay bit for bit.
 
         Args:
-            image: a PIL image (any 8-bit mode, or 16-bit grey; alpha is kept as it is), or an array ``(H, W)``,
-                ``(H, W, 1)``, ``(H, W, 3)`` or ``(H, W, 4)`` (the fourth channel, alpha, is kept) of uint8, uint16,
-                or float with values in 0..1. What lies in the hole is never read; it may be NaN.
+            image: a :class:`~pconv.photos.photo.Photo`, a PIL image (any 8-bit mode, or 16-bit grey; alpha is kept as
+                it is), or an array ``(H, W)``, ``(H, W, 1)``, ``(H, W, 3)`` or ``(H, W, 4)`` (the fourth channel,
+                alpha, is kept) of uint8, uint16, or float with values in 0..1. What lies in the hole is never read;
+                it may be NaN.
             hole: what to fill, at the image's size: a PIL image (brighter than 50 % grey = fill), or an array
                 ``(H, W)`` of bool or numbers (non-zero = fill).
+            feather: pixels inside the hole's edge over which the fill blends with what was there.
 
         Returns:
-            The same kind of thing as ``image``: PIL image of the same mode (palette and 1-bit pictures become RGB,
-            RGBA or grey, since a fill needs colours of its own; 16-bit grey has the machine's byte order), or array of
-            the same shape and dtype.
+            The same kind of thing as ``image``: a photo, a PIL image of the same mode, or an array of the same shape
+            and dtype.
 
         Raises:
             InputError: the sizes differ, nothing is known outside the hole, or the kind of image is unknown.
         """
+        if isinstance(image, Photo):
+            return self._fill_photo(image, as_hole(hole, (image.height, image.width)), feather)
         if isinstance(image, Image.Image):
-            return self._fill_image(image, as_hole(hole, (image.height, image.width)))
+            marked = as_hole(hole, (image.height, image.width))
+            return self._fill_photo(from_pil(image), marked, feather).to_pil()
         if isinstance(image, np.ndarray) and image.ndim in (2, 3):
             return self._fill_array(image, as_hole(hole, image.shape[:2]))
         what = f"an array of shape {image.shape}" if isinstance(image, np.ndarray) else f"a {type(image).__name__}"
         raise InputError(f"cannot inpaint {what}; give a PIL image or a numpy array (H, W) or (H, W, C)")
 
-    def _fill_image(self, image: Image.Image, hole: NDArray[np.bool_]) -> Image.Image:
-        if image.mode.startswith("I;16"):
-            filled16 = self._fill_array(np.asarray(image).astype(np.uint16), hole)
-            result = Image.fromarray(filled16)
-            result.info = dict(image.info)
-            return result
-        result = _with_own_colours(image)
+    def _fill_photo(self, photo: Photo, hole: NDArray[np.bool_], feather: int) -> Photo:
+        result = photo.copy()
         if hole.any():
-            filled = Image.fromarray(self._fill_array(np.asarray(image.convert("RGB")), hole)).convert(result.mode)
-            if "A" in result.getbands():
-                filled.putalpha(result.getchannel("A"))
-            result.paste(filled, mask=Image.fromarray(hole))
+            everything = slice(None), slice(None)
+            known = np.where(hole, 0, photo.read(*everything)).astype(np.float32).transpose(1, 2, 0)
+            if self.backend.channels == 1:
+                known = known.mean(axis=2, keepdims=True)
+            filled = np.broadcast_to(self._predict(known, hole), (*hole.shape, 3)).transpose(2, 0, 1)
+            opacity = hole.astype(np.float32)
+            for reach in range(1, feather + 1):
+                opacity += hole & ~grown(~hole, reach)
+            result.write(*everything, filled, opacity / (feather + 1))
         return result
 
     def _fill_array(self, image: NDArray[np.generic], hole: NDArray[np.bool_]) -> NDArray[np.generic]:
@@ -152,19 +158,6 @@ def as_hole(hole: Hole, size: tuple[int, int]) -> NDArray[np.bool_]:
     if marked.all():
         raise InputError("the whole photo is marked as hole, so nothing is known to fill it from (inverted mask?)")
     return marked
-
-
-def _with_own_colours(image: Image.Image) -> Image.Image:
-    """A copy in a mode that can hold any colour: palettes and 1-bit pictures are resolved, others stay."""
-    if image.mode in ("P", "PA"):
-        return image.convert("RGBA" if image.has_transparency_data else "RGB")
-    if image.mode in ("RGBa", "La"):
-        return image.convert({"RGBa": "RGBA", "La": "LA"}[image.mode])
-    if image.mode == "1":
-        return image.convert("L")
-    if image.mode not in ("L", "LA", "RGB", "RGBA", "CMYK", "YCbCr"):
-        raise InputError(f"cannot inpaint an image of mode {image.mode!r}; convert it to RGB first")
-    return image.copy()
 
 
 def _check_floats(colours: NDArray[np.generic], hole: NDArray[np.bool_]) -> None:

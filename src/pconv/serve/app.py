@@ -13,7 +13,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
 
-from pconv import __version__
+import pconv
 from pconv.serve.docs_page import add_docs
 from pconv.serve.form import ClientGoneError
 from pconv.serve.guard import App, Guard
@@ -41,7 +41,7 @@ def create_app(service: Service) -> App:
 
     app = FastAPI(
         title="pconv",
-        version=__version__,
+        version=pconv.__version__,
         description=DESCRIPTION,
         lifespan=lifespan,
         docs_url=None,
@@ -89,7 +89,7 @@ def about(service: Service) -> dict[str, Any]:
     computes, settings = service.fillers[0].about, service.settings
     return {
         "name": "pconv",
-        "version": __version__,
+        "version": pconv.__version__,
         "model": service.model,
         "backend": computes.name,
         "device": ", ".join(filler.about.device for filler in service.fillers),

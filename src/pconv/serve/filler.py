@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -16,8 +14,8 @@ from numpy.typing import NDArray
 from pconv.errors import ModelError
 from pconv.filling.backends import Backend
 from pconv.filling.predictor import Inpainter
+from pconv.photos.photo import Photo
 from pconv.serve.batches import WHOLE_SIDE, fill_together
-from pconv.serve.interim import Photo
 from pconv.serve.pictures import Task
 
 
@@ -49,18 +47,16 @@ class Filler:
     """Fills jobs, one call at a time, in a thread of its own.
 
     Args:
-        model, device, backend, precision: of :class:`pconv.Inpainter`.
+        inpainter: this filler's own; its backend is replaced by one that can be stopped.
 
     Attributes:
         about: what computes: its name, device, precision and path.
         thread: the one to call :meth:`fill` in.
     """
 
-    def __init__(
-        self, model: str | Path = "default", device: str = "auto", backend: str = "auto", precision: str = "auto"
-    ) -> None:
-        self._inpainter = Inpainter(model, device, backend, precision)
-        self._stoppable = _Stoppable(self._inpainter.backend)
+    def __init__(self, inpainter: Inpainter) -> None:
+        self._inpainter = inpainter
+        self._stoppable = _Stoppable(inpainter.backend)
         self.about = cast(Backend, self._stoppable)
         self._inpainter.backend = self.about
         self.thread = ThreadPoolExecutor(1, f"pconv-{self.about.device}")
@@ -92,15 +88,15 @@ class Filler:
         holes = np.stack([job.task.hole for job in jobs])
         pictures = np.stack([photo.read(_ALL, _ALL) for photo in photos])
         pictures = np.where(holes[:, None], np.float32(0), pictures)
-        filled = fill_together(self.about, pictures, holes)
+        if self.about.channels == 1:
+            pictures = pictures.mean(axis=1, keepdims=True)
+        filled = np.broadcast_to(fill_together(self.about, pictures, holes), (len(jobs), 3, *holes.shape[1:]))
         if not np.isfinite(filled).all():
             raise ModelError("the model's output is not finite: its training diverged; use another checkpoint")
         return [_put(*each) for each in zip(photos, filled, holes, strict=True)]
 
     def _alone(self, job: Job) -> Photo:
-        photo = job.task.photo.copy()
-        photo.image = self._inpainter(photo.image, job.task.hole)
-        return photo
+        return self._inpainter(job.task.photo, job.task.hole, feather=job.feather)
 
 
 _ALL = slice(None)
@@ -118,7 +114,6 @@ class _Stoppable:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
         self.jobs: Sequence[Job] = ()
-        self.seconds = 0.0
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._backend, name)
@@ -128,8 +123,4 @@ class _Stoppable:
     ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         if self.jobs and all(job.dropped.is_set() for job in self.jobs):
             raise StoppedError
-        start = time.perf_counter()
-        try:
-            return self._backend.fill(pictures, holes)
-        finally:
-            self.seconds += time.perf_counter() - start
+        return self._backend.fill(pictures, holes)

@@ -84,7 +84,8 @@ def check_length(headers: Mapping[str, str], settings: Settings) -> None:
     """The length must be said before the body: what is too long is then refused before it is sent."""
     length = headers.get("content-length")
     if length is None or "transfer-encoding" in headers:
-        raise RefusedError(411, "length_required", "send a Content-Length; chunked bodies are not taken")
+        close = {"Connection": "close"}  # of two lengths, a proxy in between may have believed the other one
+        raise RefusedError(411, "length_required", "send a Content-Length; chunked bodies are not taken", close)
     if not (length.isascii() and length.isdigit()):
         raise RefusedError(400, "length", "the Content-Length is not a number")
     if int(length) > settings.max_bytes:

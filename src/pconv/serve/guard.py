@@ -43,6 +43,8 @@ HEADERS = {
 SECRET_ROUTES = ("/api/", "/metrics")
 """They need the token where there is one; the page, its documentation and the health tell nothing about anyone."""
 _LOG = logging.getLogger("pconv.serve")
+_HEADER = 16_384
+"""Bytes of address and headers; h11 has the same bound, but lets through what comes in one piece."""
 _SMALL_BODY = 1_000_000
 _DRAIN_SECONDS = 1.0
 
@@ -78,6 +80,11 @@ class Guard:
 
     def _check(self, scope: Scope) -> None:
         headers, settings = Headers(scope=scope), self._settings
+        if (
+            len(scope["raw_path"]) + len(scope["query_string"]) + sum(len(k) + len(v) for k, v in headers.raw)
+            > _HEADER
+        ):
+            raise RefusedError(431, "headers", "the request's headers are too long", {"Connection": "close"})
         host = headers.get("host", "")
         if settings.hosts is not None and not _allowed(host, settings.hosts):
             raise RefusedError(

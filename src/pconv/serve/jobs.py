@@ -8,8 +8,8 @@ import math
 import time
 from collections.abc import Sequence
 
+from pconv.photos.photo import Photo
 from pconv.serve.filler import Filler, Job
-from pconv.serve.interim import Photo
 from pconv.serve.metrics import Metrics
 from pconv.serve.refusals import RefusedError, busy
 from pconv.serve.settings import Settings

@@ -10,6 +10,7 @@ from pconv.serve.refusals import RefusedError
 
 FORMATS = {
     "png": ".png", "jpeg": ".jpg", "jpg": ".jpg", "webp": ".webp", "tiff": ".tif", "tif": ".tif", "bmp": ".bmp",
+    "gif": ".gif", "avif": ".avif",
 }  # fmt: skip
 """What the field ``format`` may say besides "same", and the suffix it means."""
 Value = TypeVar("Value")

@@ -15,22 +15,20 @@ from io import BytesIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from pconv.errors import ImageFileError, InputError
-from pconv.serve.interim import MaskFile, Photo, check_storable, encode_photo, hole_of, read_photo
-from pconv.serve.options import Options
+from pconv.photos.decode import Source, format_of
+from pconv.photos.files import check_storable, encode_photo, read_photo
+from pconv.photos.formats import BY_NAME, BY_SUFFIX
+from pconv.photos.holes import MaskFile, hole_of
+from pconv.photos.photo import Photo
+from pconv.serve.options import FORMATS, Options
 from pconv.serve.refusals import RefusedError
 from pconv.serve.settings import Settings
 
-_TYPES = {
-    "PNG": "image/png", "JPEG": "image/jpeg", "MPO": "image/jpeg", "WEBP": "image/webp", "TIFF": "image/tiff",
-    "BMP": "image/bmp", "GIF": "image/gif", "AVIF": "image/avif", "HEIF": "image/heic",
-}  # fmt: skip
-"""The formats that are taken, by Pillow's names: not all that Pillow can, since each is a decoder to attack."""
-_TYPE_OF_SUFFIX = {
-    ".png": "image/png", ".jpg": "image/jpeg", ".webp": "image/webp", ".tif": "image/tiff", ".bmp": "image/bmp",
-}  # fmt: skip
+TYPES = {name: f"image/{form.title.lower()}" for name, form in BY_NAME.items()}
+"""What each format is called on the network."""
 _LOG = logging.getLogger("pconv.serve")
 
 
@@ -66,10 +64,13 @@ def look(data: bytes, what: str, settings: Settings) -> Look:
     Raises:
         RefusedError: no image of a format that is taken, or too large a one.
     """
-    Image.init()
-    formats = [name for name in _TYPES if name in Image.OPEN]
-    with _blaming(what), Image.open(BytesIO(data), formats=formats) as image:
-        seen = Look(_TYPES[image.format or "PNG"], *image.size)
+    form = format_of(data)
+    if form is None:
+        raise RefusedError(
+            415, "format", f"{what} is not an image of a format that is taken here: {', '.join(FORMATS)}"
+        )
+    with _blaming(what):
+        seen = Look(TYPES[form], *_size_of(data, what, form))
     if seen.pixels > settings.max_pixels:
         raise RefusedError(
             413,
@@ -79,6 +80,26 @@ def look(data: bytes, what: str, settings: Settings) -> Look:
     if seen.pixels < 1:
         raise RefusedError(422, "unreadable", f"{what} has no pixels")
     return seen
+
+
+def _size_of(data: bytes, what: str, form: str) -> tuple[int, int]:
+    if form == "TIFF":
+        import tifffile
+
+        with tifffile.TiffFile(BytesIO(data)) as file:
+            page = file.pages.first
+            return int(page.imagewidth), int(page.imagelength)
+    if form == "HEIF":
+        try:
+            import pillow_heif
+        except ModuleNotFoundError as error:
+            raise RefusedError(
+                415, "format", "HEIC photos are not taken here: the server lacks pconv[heic]"
+            ) from error
+        width, height = pillow_heif.open_heif(BytesIO(data)).size
+        return width, height
+    with Source(data, what, form).open() as image:
+        return image.size
 
 
 def check_sizes(image: Look, mask: Look) -> None:
@@ -92,7 +113,7 @@ def check_sizes(image: Look, mask: Look) -> None:
         )
 
 
-def open_task(image: bytes, mask: bytes, options: Options) -> Task:
+def open_task(image: bytes, mask: bytes, options: Options, settings: Settings) -> Task:
     """Decode both files and find the hole.
 
     Raises:
@@ -100,25 +121,27 @@ def open_task(image: bytes, mask: bytes, options: Options) -> Task:
             hold this photo.
     """
     with _blaming("the image"):
-        photo = read_photo(image, "the image")
+        photo = read_photo(image, "the image", settings.max_pixels)
     try:
         notes = check_storable(photo, options.suffix, options.quality)
     except InputError as error:
         raise RefusedError(422, "format", str(error)) from error
     with _blaming("the mask"):
-        hole = hole_of(photo, [MaskFile(mask)], options.invert, options.grow)
+        hole = hole_of(photo, [MaskFile(mask, name="the mask")], options.invert, options.grow, notes)
     if hole.all():
         raise RefusedError(
             422, "all_hole", "the mask marks the whole photo, so nothing is known to fill it from (inverted?)"
         )
     if not hole.any():
-        notes = [*notes, "the mask marks nothing to fill, so the photo came back as it was"]
+        notes.append("the mask marks nothing to fill, so the photo came back as it was")
     return Task(photo, hole, (*photo.notes, *notes))
 
 
 def encode(photo: Photo, kind: str, options: Options) -> tuple[bytes, str]:
     """The answer's bytes and their type; ``kind`` is the source's."""
-    return encode_photo(photo, options.suffix, options.quality), _TYPE_OF_SUFFIX.get(options.suffix or "", kind)
+    if options.suffix is not None:
+        kind = TYPES[BY_SUFFIX[options.suffix].name]
+    return encode_photo(photo, options.suffix, options.quality), kind
 
 
 @contextmanager
@@ -131,10 +154,7 @@ def _blaming(what: str) -> Iterator[None]:
         raise
     except InputError as error:
         raise RefusedError(422, "mask_size" if "mask" in what else "image", str(error)) from error
-    except UnidentifiedImageError as error:
-        names = ", ".join(sorted({name.partition("/")[2] for name in _TYPES.values()}))
-        raise RefusedError(415, "format", f"{what} is not an image of a format that is taken here: {names}") from error
-    except Image.DecompressionBombError as error:
+    except Image.DecompressionBombError as error:  # Pillow's WebP reader has a limit of its own
         raise RefusedError(413, "too_many_pixels", f"{what} has more pixels than are taken here") from error
     except ImageFileError as error:
         raise RefusedError(422, "unreadable", str(error)) from error

@@ -14,7 +14,7 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from pconv.serve.refusals import error_body
-from pconv.serve.settings import GRACE, seconds_allowed
+from pconv.serve.settings import seconds_allowed
 
 MAX_CONNECTIONS = 512
 """At one time; more are closed at once, before they cost anything."""
@@ -23,8 +23,6 @@ TICK = 1.0
 
 class PatientProtocol(H11Protocol):
     """Looks at itself once a second, and ends what takes too long."""
-
-    grace = GRACE
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -86,13 +84,13 @@ class PatientProtocol(H11Protocol):
             self._idle = None
         elif self._idle is None or self._idle[1] is not self.cycle:  # a whole request came between two looks
             self._idle = (now, self.cycle)
-        return self._idle is not None and now - self._idle[0] > self.grace
+        return self._idle is not None and now - self._idle[0] > seconds_allowed(0)
 
     def _stays_unread(self, now: float) -> bool:
         """Whether the rest of a body that was answered already has been coming for too long."""
         rest = self.cycle is not None and self.cycle.response_complete and self.conn.their_state is h11.SEND_BODY
         self._unread_since = (self._unread_since or now) if rest else None
-        return self._unread_since is not None and now - self._unread_since > self.grace
+        return self._unread_since is not None and now - self._unread_since > seconds_allowed(0)
 
     def _stays_unsent(self, now: float) -> bool:
         """Whether the client takes its answer more slowly than it must."""

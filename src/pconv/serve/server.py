@@ -110,6 +110,7 @@ def set_up_logging(verbose: bool) -> None:
         ("uvicorn.error", logging.ERROR),
         ("python_multipart", logging.CRITICAL),
         ("PIL", logging.CRITICAL),
+        ("tifffile", logging.CRITICAL),
     ):
         logger = logging.getLogger(name)
         logger.setLevel(level)

@@ -87,7 +87,7 @@ class Service:
         seen = await self._in_thread(look, image, "the image", self.settings)
         check_sizes(seen, await self._in_thread(look, mask, "the mask", self.settings))
         with self._holding(seen.pixels):
-            task = await self._in_thread(open_task, image, mask, options)
+            task = await self._in_thread(open_task, image, mask, options, self.settings)
             ratio, notes = task.hole_ratio, task.notes
             photo = task.photo
             if task.hole.any():

@@ -1,0 +1,253 @@
+"""A photo to bytes: in its own format all its metadata as it was, in another one whatever that can hold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from pconv.errors import ImageFileError, InputError
+from pconv.photos import exif, jpeg, png
+from pconv.photos.formats import BY_NAME, Format, format_for, storable_mode
+from pconv.photos.metadata import Metadata
+from pconv.photos.orientation import as_stored
+from pconv.photos.photo import Photo
+from pconv.photos.pil import without_metadata
+
+JPEG_QUALITY = 95
+"""Of photos that come from another format; those that come from a JPEG keep its tables."""
+QUALITY = 90
+"""Of WebP, AVIF and HEIC, whose files do not say at which quality they were made."""
+
+
+def encode(photo: Photo, form: Format, quality: int | None) -> bytes:
+    """The file.
+
+    Raises:
+        InputError: the format cannot hold this photo.
+        ImageFileError: the encoder failed.
+    """
+    mode = storable_mode(photo, form)
+    metadata = _for_format(photo, form)
+    pixels = as_stored(as_mode(photo, mode), metadata.orientation)
+    try:
+        return _ENCODERS[form.name](pixels, mode, photo, metadata, quality)
+    except MemoryError as error:
+        raise ImageFileError(f"the photo of {photo.width}x{photo.height} pixels does not fit into memory") from error
+    except (OSError, ValueError, OverflowError) as error:
+        raise ImageFileError(f"cannot encode the photo as {form.title}: {error}") from error
+
+
+def as_mode(photo: Photo, mode: str) -> NDArray[np.generic]:
+    """The photo's pixels in a mode that holds everything they are; :func:`storable_mode` names one."""
+    if mode == photo.mode or {mode, photo.mode} <= {"I;16", "I;16B", "I;16L"}:
+        return photo.pixels
+    deep = mode.endswith(";16")
+    full = 65535 if deep else 255
+    everything = slice(None), slice(None)
+    if photo.palette is not None:
+        colours: NDArray[np.generic] = photo.palette.colours[photo.pixels[..., 0]]
+    elif photo.mode == "1":
+        colours = photo.pixels.astype(np.uint8) * np.uint8(255)
+    elif photo.mode == "YCbCr":
+        colours = np.asarray(without_metadata(photo).convert("RGB"))
+    else:
+        colours = photo.pixels[..., : photo.colours]
+    if mode.startswith("RGB") and colours.shape[2] == 1:
+        colours = colours.repeat(3, axis=2)
+    if not mode.removesuffix(";16").endswith("A"):
+        return colours
+    alpha = photo.alpha_of(*everything)
+    if alpha is None:
+        alpha = np.full(colours.shape[:2], full, colours.dtype)
+    if alpha.dtype == np.bool_:
+        alpha = alpha.astype(np.uint8) * np.uint8(255)
+    return np.concatenate([colours, alpha[..., None].astype(colours.dtype)], axis=2)
+
+
+def _for_format(photo: Photo, form: Format) -> Metadata:
+    """What is written beside the pixels: the orientation as it was, or upright; the thumbnail of the photo as it is."""
+    metadata = photo.metadata
+    if metadata.format != form.name and metadata.orientation != 1:
+        metadata = replace(
+            metadata,
+            orientation=1,
+            exif=exif.with_orientation(metadata.exif, 1),
+            xmp=exif.xmp_with_orientation(metadata.xmp, 1),
+        )
+    if metadata.format != form.name:
+        metadata = replace(metadata, verbatim=(), encoding={})
+    if exif.has_thumbnail(metadata.exif):
+        drawn = exif.with_thumbnail(metadata.exif, lambda width, height: small(photo, width, height, metadata))
+        metadata = replace(metadata, exif=drawn)
+    return metadata
+
+
+def small(photo: Photo, width: int, height: int, metadata: Metadata) -> Image.Image:
+    """The photo as it is stored, shrunk to fit into ``width`` x ``height``."""
+    step = max(min(photo.height, photo.width) // (4 * max(width, height)), 1)
+    few = replace(photo, pixels=np.ascontiguousarray(photo.pixels[::step, ::step]))
+    colours = few.read(slice(None), slice(None)).transpose(1, 2, 0)
+    shown = as_stored((colours * 255).round().clip(0, 255).astype(np.uint8), metadata.orientation)
+    image = Image.fromarray(np.ascontiguousarray(shown))
+    image.thumbnail((width, height), Image.Resampling.BOX)
+    return image
+
+
+def lossless(form: Format, metadata: Metadata, quality: int | None) -> bool:
+    """Whether the photo is written without changing any pixel."""
+    if form.lossy != "optional" or quality is not None:
+        return form.lossy == "never"
+    return (
+        bool(metadata.encoding.get("lossless", form.name == "WEBP"))
+        if metadata.format == form.name
+        else (form.name == "WEBP")
+    )
+
+
+Encoder = Callable[[NDArray[np.generic], str, Photo, Metadata, int | None], bytes]
+
+
+def _image(pixels: NDArray[np.generic], mode: str, photo: Photo) -> Image.Image:
+    palette = photo.palette if mode == "P" else None
+    return without_metadata(replace(photo, pixels=pixels, mode=mode, palette=palette, colour_key=None))
+
+
+def _saved(image: Image.Image, form: str, options: Mapping[str, Any]) -> bytes:
+    file = BytesIO()
+    image.save(file, form, **{key: value for key, value in options.items() if value not in (None, b"")})
+    return file.getvalue()
+
+
+def _encode_png(pixels: NDArray[np.generic], mode: str, photo: Photo, metadata: Metadata, _: int | None) -> bytes:
+    if mode.endswith("16"):
+        bare = png.encode_deep(pixels.astype(np.uint16, copy=False), photo.colour_key)
+    else:
+        bits = metadata.encoding.get("bits", 8)
+        options: dict[str, Any] = {"bits": bits} if mode == "L" and bits < 8 else {}
+        if mode == "P" and photo.palette is not None and not photo.palette.is_opaque:
+            options["transparency"] = photo.palette.alphas.tobytes()
+        elif photo.colour_key is not None:
+            key = photo.colour_key
+            options["transparency"] = key if len(key) > 1 else key[0]
+        bare = _saved(_image(pixels, mode, photo), "PNG", options)
+    if metadata.format == "PNG":
+        added = [
+            (name, metadata.exif if name == b"eXIf" and metadata.exif else content)
+            for name, content in metadata.verbatim
+        ]
+    else:
+        added = list(png.chunks_of(metadata))
+    return png.with_chunks(bare, added)
+
+
+def _encode_jpeg(
+    pixels: NDArray[np.generic], mode: str, photo: Photo, metadata: Metadata, quality: int | None
+) -> bytes:
+    options: dict[str, Any] = dict(metadata.encoding)
+    if quality is not None:
+        options.pop("qtables", None)
+        options["quality"] = quality
+    elif "qtables" not in options:
+        options |= {"quality": JPEG_QUALITY, "subsampling": 0}
+    bare = _saved(_image(pixels, mode, photo), "JPEG", options)
+    if metadata.format == "JPEG":
+        return jpeg.with_segments(bare, jpeg.with_exif(metadata.verbatim, metadata.exif))
+    return jpeg.with_segments(bare, jpeg.segments_of(metadata)[0])
+
+
+def _common_options(metadata: Metadata) -> dict[str, Any]:
+    return {"icc_profile": metadata.icc, "exif": metadata.exif, "xmp": metadata.xmp}
+
+
+def _encode_webp(
+    pixels: NDArray[np.generic], mode: str, photo: Photo, metadata: Metadata, quality: int | None
+) -> bytes:
+    kept = lossless(BY_NAME["WEBP"], metadata, quality)
+    options = {"lossless": True, "exact": True} if kept else {"quality": quality or QUALITY, "exact": True}
+    return _saved(_image(pixels, mode, photo), "WEBP", options | _common_options(metadata))
+
+
+def _encode_avif(
+    pixels: NDArray[np.generic], mode: str, photo: Photo, metadata: Metadata, quality: int | None
+) -> bytes:
+    options: dict[str, Any] = {"quality": quality or QUALITY, "subsampling": "4:4:4"}
+    if lossless(BY_NAME["AVIF"], metadata, quality):
+        options["quality"] = 100
+    return _saved(_image(pixels, mode, photo), "AVIF", options | _common_options(metadata))
+
+
+def _encode_heif(
+    pixels: NDArray[np.generic], mode: str, photo: Photo, metadata: Metadata, quality: int | None
+) -> bytes:
+    try:
+        import pillow_heif
+    except ModuleNotFoundError as error:
+        raise InputError("writing HEIC photos needs pillow-heif: pip install 'pconv[heic]'") from error
+    file = BytesIO()
+    image = _image(pixels, mode, photo)
+    image.info = {key: value for key, value in _common_options(metadata).items() if value}
+    pillow_heif.from_pillow(image).save(file, quality=quality or QUALITY)
+    return file.getvalue()
+
+
+def _encode_tiff(pixels: NDArray[np.generic], mode: str, photo: Photo, metadata: Metadata, _: int | None) -> bytes:
+    from pconv.photos import tiff
+
+    return tiff.encode(pixels, mode, photo, metadata)
+
+
+def _encode_bmp(pixels: NDArray[np.generic], mode: str, photo: Photo, metadata: Metadata, _: int | None) -> bytes:
+    return _saved(_image(pixels, mode, photo), "BMP", {"dpi": metadata.dpi})
+
+
+def _encode_gif(pixels: NDArray[np.generic], mode: str, photo: Photo, metadata: Metadata, _: int | None) -> bytes:
+    options: dict[str, Any] = {"optimize": False, "comment": metadata.comment}
+    options |= {"interlace": metadata.encoding.get("interlace", 0)}
+    if mode == "P" and photo.palette is not None and not photo.palette.is_opaque:
+        options["transparency"] = int(np.flatnonzero(photo.palette.alphas == 0)[0])
+    return _saved(_image(pixels, mode, photo), "GIF", options)
+
+
+_ENCODERS: dict[str, Encoder] = {
+    "PNG": _encode_png,
+    "JPEG": _encode_jpeg,
+    "WEBP": _encode_webp,
+    "AVIF": _encode_avif,
+    "HEIF": _encode_heif,
+    "TIFF": _encode_tiff,
+    "BMP": _encode_bmp,
+    "GIF": _encode_gif,
+}
+
+
+def format_of(photo: Photo, suffix: str | None) -> Format:
+    """The format for a suffix, or the photo's own.
+
+    Raises:
+        InputError: an unknown suffix, or none and the photo comes from no file.
+    """
+    if suffix is not None:
+        return format_for(suffix)
+    if photo.metadata.format not in BY_NAME:
+        raise InputError("the photo comes from no file, so its format has to be named by a suffix such as .png")
+    return BY_NAME[photo.metadata.format]
+
+
+def notes(photo: Photo, form: Format, quality: int | None) -> list[str]:
+    """What changes when the photo is written in this format."""
+    metadata, said = photo.metadata, []
+    if not lossless(form, metadata, quality):
+        same = metadata.format == form.name
+        how = {
+            "JPEG": "with the source's own tables"
+            if same and quality is None
+            else f"at quality {quality or JPEG_QUALITY}"
+        }.get(form.name, f"at quality {quality or QUALITY}")
+        said.append(f"{form.title} is lossy: known pixels are encoded again too, {how}; .png keeps them")
+    return said

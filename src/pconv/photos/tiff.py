@@ -1,0 +1,229 @@
+"""TIFF: read by Pillow (or tifffile, for layouts that Pillow lacks), written by tifffile, its tags kept."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable
+from dataclasses import replace
+from io import BytesIO
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFile, TiffImagePlugin
+
+from pconv.errors import ImageFileError
+from pconv.photos import decode as decoding
+from pconv.photos import ifd
+from pconv.photos.deep import is_deep, pixels_of, read_deep
+from pconv.photos.metadata import Metadata
+from pconv.photos.orientation import upright
+from pconv.photos.photo import Photo
+
+XMP, IPTC, PHOTOSHOP, ICC = 700, 33723, 34377, 34675
+_OF_THE_PIXELS = {
+    254, 255, 256, 257, 258, 259, 262, 263, 264, 265, 266, 273, 277, 278, 279, 280, 281, 284, 288, 289, 290, 291, 292,
+    293, 296, 282, 283, 297, 301, 317, 318, 319, 320, 321, 322, 323, 324, 325, 326, 327, 328, 330, 332, 338, 339, 340,
+    341, 342, 347, 512, 513, 514, 515, 517, 518, 519, 520, 521, 529, 530, 531, 532, 559,
+}  # fmt: skip
+"""Tags that say how the pixels are laid out, or where other pictures lie: the writer has its own."""
+_DEEP = {"RGB": "RGB;16", "RGBA": "RGBA;16", "RGBX": "RGB;16", "CMYK": "CMYK;16"}
+_RESOLUTION_UNITS = {2: 1.0, 3: 2.54}
+
+
+def decode(source: decoding.Source, max_pixels: int) -> Photo:
+    """Read a TIFF file's first page.
+
+    Raises:
+        ImageFileError: as :func:`pconv.photos.decode.decode` says.
+    """
+    tags, order, pages = _first_directory(source)
+    width, height = (_number(tags, code, order, 0) for code in (256, 257))
+    decoding.check_size(source, width, height, max_pixels)
+    kinds = {_number(tags, 339, order, 1)}
+    if kinds - {1, 4}:
+        raise ImageFileError(
+            f"{source.name} holds floating-point values, which cannot be filled; save it with 8 or 16 bits per channel"
+        )
+    image = _opened(source.data)
+    if image is not None and is_deep(image):
+        mode = _DEEP[image.mode]
+        stored = source.load(lambda: read_deep(lambda: TiffImagePlugin.TiffImageFile(BytesIO(source.data))))
+    elif image is not None:
+        mode = image.mode
+        decoding.check_mode(source, mode)
+        stored = source.load(lambda: pixels_of(image))
+    else:
+        stored, mode = source.load(lambda: _by_tifffile(source)), ""
+        mode = _mode_of(source, stored, _number(tags, 262, order, 1))
+    metadata = _metadata(source, tags, order)
+    if image is None:
+        stored = upright(stored, metadata.orientation)
+    photo = decoding.photo_of(
+        stored, mode, image or Image.new("L", (1, 1)), replace(metadata, orientation=1), _notes(pages)
+    )
+    return replace(photo, metadata=metadata)
+
+
+def _opened(data: bytes) -> ImageFile.ImageFile | None:
+    try:
+        return TiffImagePlugin.TiffImageFile(BytesIO(data))
+    except decoding.DAMAGE:
+        return None
+
+
+def _by_tifffile(source: decoding.Source) -> NDArray[np.generic]:
+    import tifffile
+
+    with tifffile.TiffFile(BytesIO(source.data)) as file:
+        page = file.pages.first
+        pixels = page.asarray()
+        if pixels.ndim == 3 and int(page.planarconfig) == 2:
+            pixels = np.moveaxis(pixels, 0, -1)
+    return pixels if pixels.ndim == 3 else pixels[..., None]
+
+
+def _mode_of(source: decoding.Source, pixels: NDArray[np.generic], photometric: int) -> str:
+    modes = {(1, 1): "L", (1, 2): "LA", (2, 3): "RGB", (2, 4): "RGBA", (5, 4): "CMYK"}
+    mode = modes.get((photometric, pixels.shape[2])) if pixels.ndim == 3 else None
+    if mode is None or pixels.dtype not in (np.uint8, np.uint16):
+        raise ImageFileError(
+            f"{source.name} holds {pixels.shape[2] if pixels.ndim == 3 else 'several'} channels of {pixels.dtype}, "
+            "which cannot be filled; save it with 8 or 16 bits in grey, RGB or CMYK"
+        )
+    return mode if pixels.dtype == np.uint8 else {"L": "I;16"}.get(mode, f"{mode};16")
+
+
+def _first_directory(source: decoding.Source) -> tuple[dict[int, ifd.Entry], ifd.Order, int]:
+    data = source.data
+    order: ifd.Order = "<" if data[:2] == b"II" else ">"
+    try:
+        big = struct.unpack_from(f"{order}H", data, 2)[0] == 43
+        place = struct.unpack_from(f"{order}{'Q' if big else 'I'}", data, 8 if big else 4)[0]
+        entries, following = ifd.read(data, order, place, big)
+        seen = {place}
+        while following and following not in seen and len(seen) < 1000:
+            seen.add(following)
+            _, following = ifd.read(data, order, following, big)
+    except (struct.error, ifd.BrokenDirectory) as error:
+        raise ImageFileError(f"{source.name} is damaged or cut short: TIFF, but {error}") from error
+    return {entry.code: entry for entry in entries}, order, len(seen)
+
+
+def _number(tags: dict[int, ifd.Entry], code: int, order: ifd.Order, default: int) -> int:
+    try:
+        return tags[code].integer(order) if code in tags else default
+    except ifd.BrokenDirectory:
+        return default
+
+
+def _notes(pages: int) -> tuple[str, ...]:
+    return (f"only the first of {pages} pages is kept; the others are lost",) if pages > 1 else ()
+
+
+def _metadata(source: decoding.Source, tags: dict[int, ifd.Entry], order: ifd.Order) -> Metadata:
+    special = {XMP, IPTC, PHOTOSHOP, ICC}
+    described = [entry for code, entry in tags.items() if code not in _OF_THE_PIXELS | special]
+    orientation = _number(tags, ifd.ORIENTATION, order, 1)
+    per_unit = _RESOLUTION_UNITS.get(_number(tags, 296, order, 2))
+    resolution = [_ratio(tags.get(code), order) for code in (282, 283)]
+    return Metadata(
+        format="TIFF",
+        orientation=orientation if 1 <= orientation <= 8 else 1,
+        exif=ifd.structure(described, order) if described else b"",
+        xmp=tags[XMP].data if XMP in tags else b"",
+        icc=tags[ICC].data if ICC in tags else b"",
+        dpi=(resolution[0] * per_unit, resolution[1] * per_unit) if per_unit and all(resolution) else None,
+        encoding=MappingProxyType(
+            {"compressed": _number(tags, 259, order, 1) != 1, "order": order}
+            | {code: tags[code].data for code in (IPTC, PHOTOSHOP) if code in tags}
+        ),
+    )
+
+
+def _ratio(entry: ifd.Entry | None, order: ifd.Order) -> float:
+    if entry is None or len(entry.data) < 8:
+        return 0.0
+    above, below = struct.unpack_from(f"{order}II", entry.data)
+    return float(above / below) if below else 0.0
+
+
+def encode(pixels: NDArray[np.generic], mode: str, photo: Photo, metadata: Metadata) -> bytes:
+    """A TIFF file of ``(H, W, C)`` pixels as they are to be stored."""
+    import tifffile
+
+    exif = metadata.exif
+    try:
+        order, place = ifd.header(exif) if exif else ("<", 0)
+        entries = ifd.read(exif, order, place)[0] if exif else []
+    except ifd.BrokenDirectory:
+        order, entries = "<", []
+    inner = [entry for entry in entries if entry.inside]
+    plain = [e for e in entries if e.inside is None and e.code not in _OF_THE_PIXELS and e.code not in (XMP, ICC)]
+    tags = [_tag(entry.code, entry.type, entry.data) for entry in plain]
+    tags += [_tag(entry.code, 4, bytes(4)) for entry in inner]
+    if metadata.xmp:
+        tags.append(_tag(XMP, 1, metadata.xmp))
+    for code in (IPTC, PHOTOSHOP):
+        if code in metadata.encoding:
+            from pconv.photos.jpeg import without_thumbnails
+
+            data = metadata.encoding[code]
+            tags.append(_tag(code, 1 if code == PHOTOSHOP else 7, without_thumbnails(data)))
+    file = BytesIO()
+    tifffile.imwrite(
+        file,
+        pixels[..., 0] if pixels.shape[2] == 1 else pixels,
+        byteorder=order,
+        iccprofile=metadata.icc or None,
+        resolution=metadata.dpi,
+        resolutionunit="inch" if metadata.dpi else None,
+        software=False,
+        metadata=None,
+        extratags=tags,
+        **_compression(mode, metadata),
+        **_layout(mode, photo),
+    )
+    return _with_directories(file.getvalue(), inner, order)
+
+
+def _layout(mode: str, photo: Photo) -> dict[str, Any]:
+    kind = mode.removesuffix(";16")
+    if kind == "P":
+        assert photo.palette is not None
+        table = np.zeros((3, 256), np.uint16)
+        table[:, : len(photo.palette.colours)] = photo.palette.colours.T.astype(np.uint16) * 257
+        return {"photometric": "palette", "colormap": table}
+    photometric = {"RGB": "rgb", "RGBA": "rgb", "CMYK": "separated"}.get(kind, "minisblack")
+    options: dict[str, Any] = {"photometric": photometric}
+    if photometric != "minisblack" or kind == "LA":
+        options["planarconfig"] = "contig"
+    if kind in ("LA", "RGBA"):
+        options["extrasamples"] = ["unassalpha"]
+    return options
+
+
+def _compression(mode: str, metadata: Metadata) -> dict[str, Any]:
+    if not metadata.encoding.get("compressed", True):
+        return {}
+    return {"compression": "zlib", "predictor": mode not in ("1", "P")}
+
+
+def _tag(code: int, kind: int, data: bytes) -> tuple[int, int, int, bytes, bool]:
+    return code, kind, len(data) // ifd.SIZES[kind], data, True
+
+
+def _with_directories(data: bytes, inner: Iterable[ifd.Entry], order: ifd.Order) -> bytes:
+    """The file, with EXIF and GPS directories behind it and its tags pointing to them."""
+    inner = list(inner)
+    if not inner:
+        return data
+    result = bytearray(data)
+    entries, _ = ifd.read(data, order, struct.unpack_from(f"{order}I", data, 4)[0])
+    places = {entry.code: entry.at for entry in entries}
+    for entry in inner:
+        result += b"\0" * (len(result) % 2)
+        struct.pack_into(f"{order}I", result, places[entry.code], len(result))
+        result += ifd.pack(entry.inside or (), order, len(result))
+    return bytes(result)
