@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -48,14 +49,17 @@ def address(browser) -> Iterator[str]:
         for line in server.stderr:
             said.append(line)
             if found := re.search(r"http://\S+", line):
-                yield found[0].rstrip("/") + "/"
                 break
         else:
             pytest.fail("pconv serve did not start: " + "".join(said))
+        reader = threading.Thread(target=said.extend, args=(server.stderr,))  # it would wait for ever with a full pipe
+        reader.start()
+        yield found[0].rstrip("/") + "/"
     finally:
         server.terminate()
-        server.stderr.close()
         server.wait(30)
+    reader.join()
+    server.stderr.close()
 
 
 class Desk:

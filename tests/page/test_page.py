@@ -33,12 +33,12 @@ def test_the_stroke_lies_where_it_was_painted_at_any_zoom(desk, photo):
     desk.page.mouse.move(*desk.at(120, 60))
     for _ in range(4):
         desk.page.mouse.wheel(0, -300)
-    desk.page.wait_for_function("Number(document.getElementById('stage').dataset.scale) > 20")
+    desk.page.wait_for_function("() => Number(document.getElementById('stage').dataset.scale) > 20")
     desk.frame()
-    desk.stroke((110, 60), (130, 60))
+    desk.stroke((110, 60.2), (130, 60.2))
     rows, columns = np.mgrid[:120, :180]
     along = np.clip(columns + 0.5, 110, 130)
-    expected = np.hypot(columns + 0.5 - along, rows + 0.5 - 60) <= 4.5
+    expected = np.hypot(columns + 0.5 - along, rows + 0.5 - 60.2) <= 4.5
     assert (desk.mask() != expected).sum() < 8  # a mouse's place is rounded to pixels of the screen
 
 

@@ -218,7 +218,7 @@ export class App {
     const controller = new AbortController();
     this.cancel = () => controller.abort();
     this.busy = true;
-    unwarn();
+    if (again) unwarn(); // small things leave an offer to try again where it is
     const progress = working(what, again && this.cancel);
     this.onState();
     try {
