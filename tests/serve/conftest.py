@@ -46,8 +46,8 @@ def filler(backend):
 class Running:
     """A server that runs: where, with what, and a client."""
 
-    def __init__(self, service, port, backend, token=None):
-        self.service, self.port, self.backend = service, port, backend
+    def __init__(self, service, port, backend, server, token=None):
+        self.service, self.port, self.backend, self.server = service, port, backend, server
         self.url = f"http://127.0.0.1:{port}"
         self.client = httpx.Client(base_url=self.url, timeout=20)
         if token:
@@ -71,6 +71,10 @@ class Running:
         return len(self.service.jobs._waiting)
 
     @property
+    def connections(self):
+        return len(self.server.server_state.connections)
+
+    @property
     def running(self):
         return len(self.service.jobs._running)
 
@@ -82,7 +86,7 @@ def running_server(backend, **settings):
     server = make_server(service)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]})
     thread.start()
-    running = Running(service, sock.getsockname()[1], backend, settings.get("token"))
+    running = Running(service, sock.getsockname()[1], backend, server, settings.get("token"))
     try:
         running.until(lambda: server.started)
         yield running

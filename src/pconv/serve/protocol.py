@@ -70,13 +70,13 @@ class PatientProtocol(H11Protocol):
     def _look(self) -> None:
         now = self.loop.time()
         self._tick = self.loop.call_later(TICK, self._look)
-        if self._stays_idle(now):
+        if self._stays_unread(now) or self._stays_unsent(now):
+            self.transport.abort()
+        elif self._stays_idle(now) and not self.transport.is_closing():
             if self.conn.trailing_data[0]:
                 self._refuse(408, "too_slow", "the request's header came too slowly")
             else:
                 self.transport.close()
-        elif self._stays_unread(now) or self._stays_unsent(now):
-            self.transport.abort()
 
     def _stays_idle(self, now: float) -> bool:
         """Whether a header, the first or the next, has been awaited for too long; uvicorn closes some sooner."""

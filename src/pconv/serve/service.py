@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import quote
 
+from pconv.errors import ModelError
 from pconv.serve.filler import Filler, Job
 from pconv.serve.form import ClientGoneError, Held, Receive, boundary_of, check_length, read_form
 from pconv.serve.jobs import Jobs
@@ -93,7 +94,10 @@ class Service:
             if task.hole.any():
                 job = Job(task, options.feather)
                 del task, photo
-                photo = await self.jobs.run(job)
+                try:
+                    photo = await self.jobs.run(job)
+                except ModelError as error:
+                    raise RefusedError(500, "model", str(error)) from error
                 del job
             body, kind = await self._in_thread(encode, photo, seen.kind, options)
         about = {
