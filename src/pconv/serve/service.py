@@ -14,11 +14,11 @@ from urllib.parse import quote
 
 from pconv.errors import ModelError
 from pconv.serve.filler import Filler, Job
-from pconv.serve.form import ClientGoneError, Held, Receive, boundary_of, check_length, read_form
+from pconv.serve.form import FILES, ClientGoneError, Held, Receive, boundary_of, check_length, read_form
 from pconv.serve.jobs import Jobs
 from pconv.serve.metrics import Metrics
 from pconv.serve.options import parse_options
-from pconv.serve.pictures import check_sizes, encode, look, open_task
+from pconv.serve.pictures import back_in_original, check_sizes, encode, look, open_task
 from pconv.serve.refusals import RefusedError
 from pconv.serve.settings import Settings
 
@@ -83,11 +83,13 @@ class Service:
             ) from error
 
     async def _filled(self, form: dict[str, bytes], start: float) -> Answer:
-        options = parse_options({name: value for name, value in form.items() if name not in ("image", "mask")})
-        image, mask = form["image"], form["mask"]
+        options = parse_options({name: value for name, value in form.items() if name not in FILES})
+        image, mask, original = form["image"], form["mask"], form.get("original")
         seen = await self._in_thread(look, image, "the image", self.settings)
         check_sizes(seen, await self._in_thread(look, mask, "the mask", self.settings))
-        with self._holding(seen.pixels):
+        if original is not None:
+            kind = (await self._in_thread(look, original, "the original", self.settings)).kind
+        with self._holding(seen.pixels * (1 if original is None else 2)):
             task = await self._in_thread(open_task, image, mask, options, self.settings)
             ratio, notes = task.hole_ratio, task.notes
             photo = task.photo
@@ -99,7 +101,9 @@ class Service:
                 except ModelError as error:
                     raise RefusedError(500, "model", str(error)) from error
                 del job
-            body, kind = await self._in_thread(encode, photo, seen.kind, options)
+            if original is not None:
+                photo = await self._in_thread(back_in_original, original, photo, options, self.settings)
+            body, kind = await self._in_thread(encode, photo, seen.kind if original is None else kind, options)
         about = {
             "X-Pconv-Seconds": f"{time.perf_counter() - start:.3f}",
             "X-Pconv-Model": quote(self.model),
