@@ -185,7 +185,7 @@ def desks(browser, address):
     opened = []
 
     def make(**options) -> Desk:
-        size = {} if "viewport" in options else {"viewport": {"width": 1000, "height": 700}}
+        size = {} if "viewport" in options else {"viewport": {"width": 900, "height": 620}}
         desk = Desk(browser.new_context(**{**size, **options}), address)
         opened.append(desk)
         return desk

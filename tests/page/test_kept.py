@@ -40,7 +40,7 @@ def test_a_busy_server_is_said_and_can_be_tried_again(painted):
         (500, "", "answered with an error (500)", True),
         (401, '{"error": {"code": "token", "message": "send it"}}', "wants its token", False),
         (422, '{"error": {"code": "mask_size", "message": "The mask is odd."}}', "The mask is odd.", False),
-        (200, "no picture", "", False),
+        (200, "no picture", "not a picture", False),
     ],
 )
 def test_whatever_the_server_answers_is_a_sentence(painted, status, body, said, again):

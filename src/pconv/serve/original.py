@@ -9,9 +9,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from pconv.photos.photo import Photo
 from pconv.photos.encode import as_mode
 from pconv.photos.formats import format_for, storable_mode
+from pconv.photos.photo import Photo
 
 _STRIP = 512
 _VISIBLE = 0.5 / 255

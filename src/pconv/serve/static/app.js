@@ -3,7 +3,7 @@
 import { ApiError, inpaint } from "./api.js";
 import { kindOf, nameFor } from "./formats.js";
 import { HoleMap } from "./holes.js";
-import { encodeMask, growMask, readMask } from "./jobs.js";
+import { decodePhoto, encodeMask, growMask, readMask } from "./jobs.js";
 import { Pictures } from "./pictures.js";
 import { say, save, unwarn, warn, working } from "./ui.js";
 
@@ -107,7 +107,9 @@ export class App {
       const format = kind === "png" ? "same" : "png";
       const fields = { image: named(image, editor.name, kind), mask, format, feather: String(this.feather) };
       const { blob, seconds, ratio, notes } = await inpaint(fields, { onUpload: progress.upload, signal });
-      const picture = await this.pictures.read(blob, signal);
+      const picture = await decodePhoto(blob).catch(() => {
+        throw new ApiError("answer", "What the server sent back is not a picture; nothing has changed.");
+      });
       if (picture.width !== editor.map.width || picture.height !== editor.map.height) {
         const size = `${picture.width} × ${picture.height}`;
         throw new ApiError("answer_size", `The server sent back a picture of another size (${size}); it is not used.`);

@@ -255,7 +255,7 @@ receivePhotos(app);
 view.mask.style.opacity = "0.6";
 nameTheme();
 choose("brush");
-storage.onFail = (/** @type {Error} */ error) => {
+storage.onFail = (/** @type {unknown} */ error) => {
   console.error(error);
   warn("This browser cannot keep your work across a reload (its storage is full or switched off); download before you close the page.");
 };

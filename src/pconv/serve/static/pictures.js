@@ -1,7 +1,10 @@
 // Versions of the photo, decoded for the screen. The last few stay, so that undo and comparing need not wait.
 
 import { ApiError, inpaint } from "./api.js";
-import { decodePhoto } from "./jobs.js";
+import { kindOf } from "./formats.js";
+import { HoleMap } from "./holes.js";
+import { decodePhoto, encodeMask } from "./jobs.js";
+import { tiffSize } from "./tiff.js";
 
 /** @typedef {import("./jobs.js").Picture} Picture */
 
@@ -33,7 +36,7 @@ export class Pictures {
   }
 
   /**
-   * Decode a file; what the browser does not know (TIFF, say) the server shows as PNG.
+   * Decode a file; TIFF, which browsers do not know, the server shows as PNG.
    * @param {Blob} blob
    * @param {AbortSignal} [signal]
    * @returns {Promise<Picture>}
@@ -42,10 +45,19 @@ export class Pictures {
     try {
       return await decodePhoto(blob);
     } catch {
-      const answer = await inpaint({ image: blob, format: "png" }, { signal });
-      return decodePhoto(answer.blob).catch(() => {
-        throw new ApiError("not_shown", "This browser cannot show the picture; it may be too large, or damaged.");
-      });
+      const kind = await kindOf(blob);
+      const size = kind === "tiff" ? await tiffSize(blob) : null;
+      if (!size) throw new ApiError("not_shown", NOT_SHOWN[kind] ?? "This file is damaged, or too large for this browser.");
+      const mask = await encodeMask(new HoleMap(size.width, size.height), 1);
+      const answer = await inpaint({ image: new File([blob], "photo.tif", { type: "image/tiff" }), mask, format: "png" }, { signal });
+      return decodePhoto(answer.blob);
     }
   }
 }
+
+/** @type {Record<string, string>} */
+const NOT_SHOWN = {
+  "": "This is not a photo that the page knows: it takes JPEG, PNG, WebP, AVIF, TIFF, BMP and GIF.",
+  heic: "This browser cannot show HEIC photos; save it as JPEG, or open the page in a browser that can.",
+  tiff: "This TIFF is damaged, or of a kind that the page does not know.",
+};
