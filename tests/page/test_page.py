@@ -46,6 +46,39 @@ def test_the_stroke_lies_where_it_was_painted_at_any_zoom(desk, photo):
     assert (desk.mask() != expected).sum() < 8  # a mouse's place is rounded to pixels of the screen
 
 
+def test_moving_and_zooming_paints_nothing(desk, photo):
+    desk.open(photo)
+    place = desk.at(60, 60)
+    desk.page.keyboard.down(" ")
+    desk.stroke((60, 60), (90, 80))
+    desk.page.keyboard.up(" ")
+    moved = desk.at(60, 60)
+    assert moved == pytest.approx(tuple(np.add(place, np.subtract(desk.at(90, 80), moved))), abs=1)
+    desk.page.mouse.move(*desk.at(100, 50))
+    place = desk.at(100, 50)
+    desk.page.mouse.wheel(0, -200)
+    desk.page.wait_for_function("moved => document.getElementById('stage').dataset.x !== moved", arg=str(moved[0]))
+    desk.frame()
+    assert desk.at(100, 50) == pytest.approx(place, abs=1)
+    desk.page.keyboard.press("0")
+    desk.frame()
+    fitted = desk.at(90, 60)
+    box = desk.page.locator("#stage").bounding_box()
+    middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    assert fitted == pytest.approx(middle, abs=1)
+    desk.page.keyboard.press("1")
+    desk.frame()
+    assert desk.page.get_attribute("#stage", "data-scale") == "1"
+    assert not desk.mask().any()
+
+
+def test_the_marking_can_be_seen_through(desk, photo):
+    desk.open(photo)
+    desk.page.click("#more-button")
+    desk.page.locator("#opacity").fill("30")
+    assert desk.page.evaluate("getComputedStyle(document.getElementById('mask-canvas')).opacity") == "0.3"
+
+
 def test_every_step_can_be_undone_and_the_next_fill_goes_on_from_the_last(desk, photo):
     desk.open(photo)
     desk.stroke((30, 30), (50, 30))

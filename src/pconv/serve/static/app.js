@@ -22,7 +22,7 @@ export class App {
     this.editor = editor;
     this.painter = painter;
     this.view = view;
-    this.pictures = new Pictures();
+    this.pictures = new Pictures((picture) => picture === view.picture || picture === view.before);
     /** @type {import("./api.js").Info | null} */
     this.info = null;
     this.busy = false;
@@ -191,6 +191,7 @@ export class App {
   }
 
   clear() {
+    this.painter.cancel();
     if (this.idle && this.editor.edit("clear", (map) => map.clear())) say("Cleared. Undo brings it back.");
   }
 
@@ -220,6 +221,7 @@ export class App {
     const controller = new AbortController();
     this.cancel = () => controller.abort();
     this.busy = true;
+    this.painter.cancel(); // a stroke that something else cut in on
     if (again) unwarn(); // small things leave an offer to try again where it is
     const progress = working(what, again && this.cancel);
     this.onState();

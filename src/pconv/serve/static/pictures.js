@@ -11,20 +11,32 @@ import { tiffSize } from "./tiff.js";
 const KEPT = 3;
 
 export class Pictures {
-  constructor() {
+  /** @param {(picture: Picture) => boolean} inUse whether it is on the screen */
+  constructor(inUse) {
+    this.inUse = inUse;
     /** From the one used longest ago to the last one. @type {Map<number, Promise<Picture>>} */
     this.known = new Map();
   }
 
   forget() {
-    this.known.clear(); // what is on the screen may be one of them; the garbage collector closes the others
+    for (const version of this.known.keys()) this.drop(version);
+  }
+
+  /** Give the memory back at once: garbage collectors do not see how much a bitmap holds. @param {number} version */
+  drop(version) {
+    const picture = this.known.get(version);
+    this.known.delete(version);
+    picture?.then((gone) => {
+      if (this.inUse(gone)) return;
+      for (const { pieces } of gone.levels) for (const { bitmap } of pieces) bitmap.close();
+    }, () => {});
   }
 
   /** @param {number} version @param {Picture | Promise<Picture>} picture */
   put(version, picture) {
     this.known.delete(version);
     this.known.set(version, Promise.resolve(picture));
-    for (const old of this.known.keys()) if (this.known.size > KEPT) this.known.delete(old);
+    for (const old of this.known.keys()) if (this.known.size > KEPT) this.drop(old);
   }
 
   /** @param {number} version @param {Blob} blob */
