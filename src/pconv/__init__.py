@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from pconv.errors import EvaluationError, ImageFileError, InputError, ModelError, PconvError, TrainingError
+    from pconv.errors import (
+        DeviceMemoryError,
+        EvaluationError,
+        ImageFileError,
+        InputError,
+        ModelError,
+        PconvError,
+        TrainingError,
+    )
     from pconv.filling.predictor import Inpainter, inpaint
     from pconv.holes.strokes import irregular_hole
     from pconv.nn.checkpoint import load_network, save_network
@@ -36,7 +44,15 @@ if TYPE_CHECKING:
     from pconv.training.losses import InpaintingLoss, LossWeights
 
 _HOMES = {
-    "pconv.errors": ["EvaluationError", "ImageFileError", "InputError", "ModelError", "PconvError", "TrainingError"],
+    "pconv.errors": [
+        "DeviceMemoryError",
+        "EvaluationError",
+        "ImageFileError",
+        "InputError",
+        "ModelError",
+        "PconvError",
+        "TrainingError",
+    ],
     "pconv.holes.strokes": ["irregular_hole"],
     "pconv.filling.predictor": ["Inpainter", "inpaint"],
     "pconv.nn.checkpoint": ["load_network", "save_network"],
@@ -55,6 +71,7 @@ _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
     "PRESETS",
+    "DeviceMemoryError",
     "EvaluationError",
     "FusedUNet",
     "ImageFileError",

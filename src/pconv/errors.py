@@ -19,6 +19,10 @@ class ModelError(PconvError):
     """A model name is unknown, or a file is not a pconv checkpoint."""
 
 
+class DeviceMemoryError(PconvError):
+    """A device has too little memory, even for the smallest piece of a photo."""
+
+
 class TrainingError(PconvError):
     """A training run cannot start or cannot go on."""
 

@@ -334,6 +334,20 @@ def test_16_bits_stay_16_bits(desk, tmp_path, suffix):
     assert (after[hole] != values[hole]).any(axis=1).mean() > 0.9
 
 
+def test_a_photo_in_printing_inks_stays_one(desk, photo, tmp_path):
+    Image.open(photo).convert("CMYK").save(tmp_path / "inks.jpg", quality=90)
+    desk.open(tmp_path / "inks.jpg")
+    desk.stroke(*STROKE)
+    hole = desk.mask()
+    desk.fill()
+    name, data = desk.download()
+    desk.complaints.clear()  # the server's answer that PNG holds no CMYK
+    before, after = (pixels_of(each).astype(int) for each in (tmp_path / "inks.jpg", data))
+    assert name == "inks-filled.jpg"
+    assert before.shape == after.shape == (120, 180, 4)
+    assert np.abs(before - after)[~hole].mean() < 4
+
+
 def test_an_original_that_nothing_was_done_to_comes_back_byte_for_byte(desk, photo):
     desk.open(photo)
     assert desk.download() == ("field.png", photo.read_bytes())

@@ -92,6 +92,7 @@ def test_metrics_count(grey_server):
 
     done = 'pconv_requests_total{route="/api/v1/inpaint",status="200"}'
     refused = 'pconv_refusals_total{code="bad_field"}'
+    grey_server.until(lambda: grey_server.service._bytes.now == 0)
     before = total(done), total(refused), total("pconv_pixels_total")
     grey_server.post()
     grey_server.post(grow="x")
@@ -100,6 +101,7 @@ def test_metrics_count(grey_server):
         before[1] + 1,
         before[2] + 1200,
     )
+    grey_server.until(lambda: grey_server.service._bytes.now == 0)
     assert total("pconv_held_bytes") == total("pconv_held_pixels") == total("pconv_queue_length") == 0
 
 

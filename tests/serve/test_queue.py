@@ -188,7 +188,7 @@ class TestGone:
         assert read_answer(stays)[0] == read_answer(first)[0] == 200
         assert [shape[3] for shape in server.backend.seen] == [40, 48]
         assert counted(server, ("pconv_dropped_total", {"state": "queued"})) == 1
-        assert server.service._pixels.now == server.service._bytes.now == 0
+        server.until(lambda: server.service._pixels.now == server.service._bytes.now == 0)
 
     def test_one_that_leaves_while_being_filled_frees_the_worker_at_the_next_call(self, serving):
         """A wide hole is several calls of the network; only the first of them is made."""

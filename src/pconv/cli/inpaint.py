@@ -19,7 +19,7 @@ from pconv.errors import InputError, ModelError
     "holes",
     multiple=True,
     metavar="WHERE",
-    help="Fill this too: alpha, color:#ff00ff[:TOLERANCE], rect:X,Y,WIDTH,HEIGHT. May be repeated; MASK may be absent.",
+    help="Fill this too: alpha, color:#ff00ff[:TOLERANCE], rect:X,Y,WIDTH,HEIGHT. Repeatable; MASK may be absent.",
 )
 @click.option("--invert", is_flag=True, help="Fill what is black in MASK instead of what is white.")
 @click.option(

@@ -31,7 +31,7 @@ SHORTEST_TOKEN = 12
 )
 @click.option("--precision", default="auto", show_default=True, help="fp32, bf16; auto: what the device is fast in.")
 @click.option(
-    "--max-megabytes", type=click.FloatRange(min=0.01), default=100.0, show_default=True, help="Of a request."
+    "--max-megabytes", type=click.FloatRange(min=0.01), default=200.0, show_default=True, help="Of a request."
 )
 @click.option(
     "--max-megapixels", type=click.FloatRange(min=0.01), default=100.0, show_default=True, help="Of a photo."

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from pconv.errors import InputError, ModelError
+from pconv.errors import DeviceMemoryError, InputError, ModelError
 from pconv.models import BUNDLED, CHECKPOINT, DEFAULT_MODEL, GRAPH, GRAPH_FORMAT, find_model
 
 PRECISIONS = ("auto", "fp32", "bf16")
@@ -31,6 +31,7 @@ class Backend(Protocol):
         precision: in what: "fp32" or "bf16".
         path: the model's file.
         channels: of the pictures it fills.
+        multiple: of which heights and widths cost no padding.
         recipe: how its weights came to be.
     """
 
@@ -39,6 +40,7 @@ class Backend(Protocol):
     precision: str
     path: Path
     channels: int
+    multiple: int
     recipe: dict[str, Any]
 
     def fill(
@@ -49,6 +51,9 @@ class Backend(Protocol):
         Returns:
             The pictures with their holes filled, values in 0..1, and ``(B, 1, H, W)``: where something known had a
             say in it. Calls may come from several threads.
+
+        Raises:
+            DeviceMemoryError: the device has too little memory for it.
         """
 
 
@@ -72,7 +77,7 @@ class OnnxRuntimeBackend:
         except Exception as error:  # its errors share no base class but this
             raise _unreadable(path, error) from error
         self.path = path
-        self.channels, self.recipe = _described(path, self._session.get_modelmeta().custom_metadata_map)
+        self.channels, self.multiple, self.recipe = _described(path, self._session.get_modelmeta().custom_metadata_map)
 
     def fill(
         self, pictures: NDArray[np.float32], holes: NDArray[np.bool_]
@@ -104,7 +109,9 @@ class OpenVinoBackend:
         self.precision = {"f32": "fp32"}.get(hint, hint)
         self.path = path
         metadata = model.rt_info["framework"] if model.has_rt_info(["framework"]) else {}
-        self.channels, self.recipe = _described(path, {key: str(entry.value) for key, entry in metadata.items()})
+        self.channels, self.multiple, self.recipe = _described(
+            path, {key: str(entry.value) for key, entry in metadata.items()}
+        )
         self._of_thread = local()
 
     def fill(
@@ -133,7 +140,7 @@ class TorchBackend:
             precision = "bf16" if computes_bf16(on) else "fp32"
         network, self.recipe = load_network(path)
         self.path, self.device, self.precision = path, str(on), precision
-        self.channels = network.config.in_channels
+        self.channels, self.multiple = network.config.in_channels, network.config.multiple
         self._network = FusedUNet(network, {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]).to(on)
 
     def fill(
@@ -141,11 +148,16 @@ class TorchBackend:
     ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         import torch
 
-        image = torch.tensor(pictures, device=self.device)
-        hole = torch.tensor(holes, device=self.device)
-        output, reached = self._network.predict(image, ~hole)
-        filled = torch.where(hole, output.clamp(0, 1), image)
-        return filled.cpu().numpy(), reached.cpu().numpy()
+        try:
+            image = torch.tensor(pictures, device=self.device)
+            hole = torch.tensor(holes, device=self.device)
+            output, reached = self._network.predict(image, ~hole)
+            filled = torch.where(hole, output.clamp(0, 1), image)
+            return filled.cpu().numpy(), reached.cpu().numpy()
+        except RuntimeError as error:
+            if not _out_of_memory(error):
+                raise
+            raise DeviceMemoryError(f"{self.device} has too little memory: {error}") from error
 
 
 BACKENDS: dict[str, type[OnnxRuntimeBackend] | type[OpenVinoBackend] | type[TorchBackend]] = {
@@ -244,18 +256,26 @@ def _cpu_has_bf16() -> bool:
     return "amx_bf16" in flags or "avx512_bf16" in flags
 
 
+def _out_of_memory(error: RuntimeError) -> bool:
+    """CUDA says it with a class of its own, MPS and the CPU with a sentence."""
+    return (
+        type(error).__name__ == "OutOfMemoryError" or "out of memory" in str(error) or "allocate memory" in str(error)
+    )
+
+
 def _cpu_only(name: str, device: str) -> None:
     if device not in ("auto", "cpu"):
         raise InputError(f"the {name} backend computes on the cpu, not on {device!r}; for GPUs, --backend torch")
 
 
-def _described(path: Path, metadata: dict[str, str]) -> tuple[int, dict[str, Any]]:
-    """Channels and recipe from a graph's metadata."""
+def _described(path: Path, metadata: dict[str, str]) -> tuple[int, int, dict[str, Any]]:
+    """Channels, multiple and recipe from a graph's metadata."""
     if metadata.get("format") != GRAPH_FORMAT:
         raise ModelError(f"{path} is an ONNX file, but not one that pconv export wrote")
     if metadata.get("image") != "float":
         raise ModelError(f"{path} takes 8-bit pictures, for use without pconv; export it with --image float")
-    return json.loads(metadata["config"])["in_channels"], json.loads(metadata["recipe"])
+    config = json.loads(metadata["config"])
+    return config["in_channels"], 2 ** len(config["channels"]), json.loads(metadata["recipe"])
 
 
 def _unreadable(path: Path, error: Exception) -> ModelError:

@@ -2,26 +2,42 @@
 
 from __future__ import annotations
 
+import logging
+import sys
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pconv.errors import InputError, ModelError
-from pconv.filling.backends import open_backend
-from pconv.filling.wide import fill_wide
+from pconv.errors import DeviceMemoryError, InputError
+from pconv.filling.backends import Backend, open_backend
+from pconv.filling.fill import BYTES_PER_PIXEL, fill_holes
+from pconv.filling.pictures import Picture, of_array, of_photo
 from pconv.models import BUNDLED, DEFAULT_MODEL, find_model
-from pconv.photos.grow import grown
 from pconv.photos.holes import hole_from_image
 from pconv.photos.photo import Photo, from_pil
 
-Picture = TypeVar("Picture", Image.Image, NDArray[np.generic], Photo)
-Hole = Image.Image | NDArray[np.generic]
+Whole = TypeVar("Whole")
 
-_FULL_SCALE = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0}
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    Image_ = TypeVar("Image_", Image.Image, NDArray[np.generic], Photo, Tensor)
+    Hole = Image.Image | NDArray[np.generic] | Tensor
+
+MAX_MEMORY = 2**30
+"""Bytes for the network's part of the work."""
+
+LEAST_PIXELS = 256 * 256
+"""What a device must be able to see at once."""
+
+MOST_FEATHER = 1000
+
+_log = logging.getLogger("pconv")
 
 
 class Inpainter:
@@ -33,6 +49,7 @@ class Inpainter:
         device: "auto", "cpu"; with the torch backend also "cuda", "cuda:1", "mps".
         backend: "onnxruntime", "torch", "openvino", or "auto": the fastest that is installed and can do it.
         precision: "fp32", "bf16", or "auto": bf16 where backend and device compute in it.
+        max_memory: bytes that filling may take beside the photo itself; larger photos are filled in pieces.
 
     Attributes:
         backend: what was chosen, with its ``name``, ``device``, ``precision``, ``path`` and ``recipe``.
@@ -41,7 +58,8 @@ class Inpainter:
         ModelError: no such model, or not a model.
         InputError: no such device, backend or precision here; the message says what to install.
 
-    Calls may come from several threads.
+    Calls may come from several threads. Where a GPU's memory does not suffice, smaller pieces are tried, and then the
+    CPU; the logger "pconv" says so.
     """
 
     def __init__(
@@ -50,85 +68,128 @@ class Inpainter:
         device: str = "auto",
         backend: str = "auto",
         precision: str = "auto",
+        max_memory: int = MAX_MEMORY,
     ) -> None:
-        self.backend = open_backend(model, str(device), backend, precision)
+        if max_memory < LEAST_PIXELS * BYTES_PER_PIXEL:
+            least = -(-LEAST_PIXELS * BYTES_PER_PIXEL // 2**20)
+            raise InputError(f"filling takes at least {least} MiB of memory; max_memory is {max_memory} bytes")
+        self.backend: Backend = open_backend(model, str(device), backend, precision)
+        self._model = model
+        self._memory = max_memory
 
-    def __call__(self, image: Picture, hole: Hole, *, feather: int = 0) -> Picture:
+    @overload
+    def __call__(self, image: Image_, hole: Hole, *, feather: int = 0) -> Image_: ...
+    @overload
+    def __call__(self, image: Sequence[Image_], hole: Hole | Sequence[Hole], *, feather: int = 0) -> list[Image_]: ...
+    def __call__(self, image: Any, hole: Any, *, feather: int = 0) -> Any:
         """Return a copy of ``image`` in which the hole is filled; pixels outside the hole stay bit for bit.
 
         Args:
-            image: a :class:`~pconv.photos.photo.Photo`, a PIL image (any 8-bit mode, or 16-bit grey; alpha is kept as
-                it is), or an array ``(H, W)``, ``(H, W, 1)``, ``(H, W, 3)`` or ``(H, W, 4)`` (the fourth channel,
-                alpha, is kept) of uint8, uint16, or float with values in 0..1. What lies in the hole is never read;
-                it may be NaN.
-            hole: what to fill, at the image's size: a PIL image (brighter than 50 % grey = fill), or an array
-                ``(H, W)`` of bool or numbers (non-zero = fill).
-            feather: pixels inside the hole's edge over which the fill blends with what was there.
+            image: one of these, or a list of them:
+
+                * a PIL image of any mode with colours, of 8 bits, 1 bit, or 16-bit grey; alpha is kept as it is;
+                * a numpy array ``(H, W)``, ``(H, W, 1)``, ``(H, W, 3)`` or ``(H, W, 4)`` (the fourth channel, alpha,
+                  is kept) of uint8, uint16, or float with values in 0..1;
+                * a torch tensor ``(C, H, W)`` or ``(B, C, H, W)``, C and dtypes as in arrays, on any device;
+                * a :class:`pconv.Photo`, as :func:`pconv.read_photo` gives it.
+
+                What lies in the hole is never read, but for ``feather``; it may be NaN.
+            hole: what to fill, at the image's size: a PIL image (from 50 % grey = fill), an array ``(H, W)`` or
+                ``(H, W, 1)``, or a tensor ``(H, W)``, ``(1, H, W)``, for batches also ``(B, 1, H, W)``, of bool or
+                numbers (non-zero = fill). For a list: a list as long, or one for all.
+            feather: pixels, 0 to 1000, inside the hole's edge over which the fill is blended with what was there.
 
         Returns:
-            The same kind of thing as ``image``: a photo, a PIL image of the same mode, or an array of the same shape
-            and dtype.
+            The same kind of thing as ``image``: a PIL image of the same mode, an array or tensor of the same shape and
+            dtype, a photo, or a list of them.
 
         Raises:
             InputError: the sizes differ, nothing is known outside the hole, or the kind of image is unknown.
+            DeviceMemoryError: no device has the memory for it.
         """
+        if not 0 <= feather <= MOST_FEATHER:
+            raise InputError(f"feather is {feather} pixels; give 0 to {MOST_FEATHER}")
+        if isinstance(image, (list, tuple)):
+            holes = list(hole) if isinstance(hole, (list, tuple)) else [hole] * len(image)
+            if len(holes) != len(image):
+                raise InputError(f"{len(image)} images and {len(holes)} holes: give one hole for each, or one for all")
+            return [self(one, its, feather=feather) for one, its in zip(image, holes, strict=True)]
         if isinstance(image, Photo):
             return self._fill_photo(image, as_hole(hole, (image.height, image.width)), feather)
         if isinstance(image, Image.Image):
             marked = as_hole(hole, (image.height, image.width))
             return self._fill_photo(from_pil(image), marked, feather).to_pil()
         if isinstance(image, np.ndarray) and image.ndim in (2, 3):
-            return self._fill_array(image, as_hole(hole, image.shape[:2]))
-        what = f"an array of shape {image.shape}" if isinstance(image, np.ndarray) else f"a {type(image).__name__}"
-        raise InputError(f"cannot inpaint {what}; give a PIL image or a numpy array (H, W) or (H, W, C)")
+            return self._fill_array(image, as_hole(hole, image.shape[:2]), feather)
+        if _is_tensor(image) and image.ndim in (3, 4):
+            return self._fill_tensor(image, hole, feather)
+        shaped = isinstance(image, np.ndarray) or _is_tensor(image)
+        what = f"an array of shape {tuple(image.shape)}" if shaped else f"a {type(image).__name__}"
+        raise InputError(
+            f"cannot inpaint {what}; give a PIL image, a numpy array (H, W) or (H, W, C), a torch tensor (C, H, W) or "
+            "(B, C, H, W), or a list of these"
+        )
 
     def _fill_photo(self, photo: Photo, hole: NDArray[np.bool_], feather: int) -> Photo:
-        result = photo.copy()
-        if hole.any():
-            everything = slice(None), slice(None)
-            known = np.where(hole, 0, photo.read(*everything)).astype(np.float32).transpose(1, 2, 0)
-            if self.backend.channels == 1:
-                known = known.mean(axis=2, keepdims=True)
-            filled = np.broadcast_to(self._predict(known, hole), (*hole.shape, 3)).transpose(2, 0, 1)
-            opacity = hole.astype(np.float32)
-            for reach in range(1, feather + 1):
-                opacity += hole & ~grown(~hole, reach)
-            result.write(*everything, filled, opacity / (feather + 1))
-        return result
+        return self._filled(photo, Photo.copy, of_photo, hole, feather)
 
-    def _fill_array(self, image: NDArray[np.generic], hole: NDArray[np.bool_]) -> NDArray[np.generic]:
-        scale = _FULL_SCALE.get(image.dtype.newbyteorder("="))
-        if scale is None and not np.issubdtype(image.dtype, np.floating):
-            raise InputError(f"cannot inpaint an array of {image.dtype}; give uint8, uint16, or float in 0..1")
-        result = image.copy()
-        if not hole.any():
-            return result
-        colours = result if result.ndim == 3 else result[..., None]
-        inputs = self.backend.channels
-        if colours.shape[2] == 4 and inputs == 3:
-            colours = colours[..., :3]
-        if colours.shape[2] not in (1, inputs):
-            raise InputError(f"this model fills pictures of {inputs} channels; got an array of shape {image.shape}")
-        if scale is None:
-            _check_floats(colours, hole)
-        known = np.where(hole[..., None], 0, colours).astype(np.float32) / (scale or 1.0)
-        filled = self._predict(np.broadcast_to(known, (*hole.shape, inputs)), hole)[hole]
-        if colours.shape[2] == 1:
-            filled = filled.mean(axis=1, keepdims=True)
-        colours[hole] = (filled * scale).round().astype(image.dtype) if scale else filled.astype(image.dtype)
-        return result
+    def _fill_array(self, image: NDArray[Any], hole: NDArray[np.bool_], feather: int) -> NDArray[Any]:
+        if np.issubdtype(image.dtype, np.floating):
+            _check_floats(image, hole, to_blend=feather > 0)
+        return self._filled(image, np.ndarray.copy, of_array, hole, feather)
 
-    def _predict(self, known: NDArray[np.float32], hole: NDArray[np.bool_]) -> NDArray[np.float32]:
-        """The filled picture for ``(H, W, C)`` float32 in 0..1."""
-        filled = fill_wide(self.backend, np.ascontiguousarray(known.transpose(2, 0, 1)), hole)
-        if not np.isfinite(filled).all():
-            raise ModelError("the model's output is not finite: its training diverged; use another checkpoint")
-        return filled.transpose(1, 2, 0)
+    def _fill_tensor(self, image: Tensor, hole: Any, feather: int) -> Tensor:
+        import torch
+
+        batch = image.detach().cpu()
+        batch = batch if image.ndim == 4 else batch[None]
+        holes = _holes_of_batch(hole, len(batch), (batch.shape[2], batch.shape[3]))
+        widened = batch.float() if batch.dtype == torch.bfloat16 else batch  # numpy has no bfloat16
+        filled = [
+            torch.from_numpy(self._fill_array(each.permute(1, 2, 0).numpy(), its, feather)).permute(2, 0, 1)
+            for each, its in zip(widened, holes, strict=True)
+        ]
+        return torch.stack(filled).to(image.dtype).reshape(image.shape).to(image.device)
+
+    def _filled(
+        self,
+        image: Whole,
+        copied: Callable[[Whole], Whole],
+        pictured: Callable[[Whole, int], Picture],
+        hole: NDArray[np.bool_],
+        feather: int,
+    ) -> Whole:
+        """A filled copy; with less memory at a time, and at last on the CPU, where the device has too little."""
+        while True:
+            result = copied(image)
+            picture = pictured(result, self.backend.channels)
+            if not hole.any():
+                return result
+            backend, memory = self.backend, self._memory
+            try:
+                fill_holes(backend, picture, hole, memory, feather)
+            except DeviceMemoryError as error:
+                self._make_do(backend, memory, error)
+            else:
+                return result
+
+    def _make_do(self, backend: Backend, memory: int, error: DeviceMemoryError) -> None:
+        """Go on with half the memory, or on the CPU; for all calls from now on."""
+        if (backend, memory) != (self.backend, self._memory):
+            return  # another thread has seen to it
+        if memory // 2 >= LEAST_PIXELS * BYTES_PER_PIXEL:
+            self._memory = memory // 2
+            _log.warning("%s is out of memory; going on in smaller pieces", backend.device)
+        elif backend.device != "cpu":
+            _log.warning("%s is out of memory even for small pieces; going on on the CPU", backend.device)
+            self.backend = open_backend(self._model, "cpu", backend.name)
+        else:
+            raise error
 
 
 def inpaint(
-    image: Picture, hole: Hole, model: str | Path = DEFAULT_MODEL, device: str = "auto", backend: str = "auto"
-) -> Picture:
+    image: Image_, hole: Hole, model: str | Path = DEFAULT_MODEL, device: str = "auto", backend: str = "auto"
+) -> Image_:
     """Return a copy of ``image`` in which ``hole`` (white / non-zero) is filled.
 
     Takes and returns what :meth:`Inpainter.__call__` does. The last models used stay loaded.
@@ -149,6 +210,8 @@ def as_hole(hole: Hole, size: tuple[int, int]) -> NDArray[np.bool_]:
     Raises:
         InputError: another size, or everything is hole.
     """
+    if _is_tensor(hole):
+        hole = hole.detach().cpu().numpy()  # type: ignore[union-attr]
     marked = hole_from_image(hole) if isinstance(hole, Image.Image) else np.asarray(hole) != 0
     if marked.ndim == 3 and marked.shape[2] == 1:
         marked = marked[..., 0]
@@ -160,11 +223,29 @@ def as_hole(hole: Hole, size: tuple[int, int]) -> NDArray[np.bool_]:
     return marked
 
 
-def _check_floats(colours: NDArray[np.generic], hole: NDArray[np.bool_]) -> None:
-    known = colours[~hole].astype(np.float64)
-    if not np.isfinite(known).all():
+def _holes_of_batch(hole: Any, count: int, size: tuple[int, int]) -> list[NDArray[np.bool_]]:
+    """A hole for each picture of a batch, from ``(B, 1, H, W)``, ``(B, H, W)``, or one for all."""
+    if _is_tensor(hole):
+        hole = hole.detach().cpu().bool().numpy()
+    if isinstance(hole, np.ndarray) and hole.ndim == 4 and hole.shape[1] == 1:
+        hole = hole[:, 0]
+    if isinstance(hole, np.ndarray) and hole.ndim == 3 and len(hole) in (1, count) and hole.shape[1:] == size:
+        return [as_hole(hole[min(number, len(hole) - 1)], size) for number in range(count)]
+    return [as_hole(hole, size)] * count
+
+
+def _is_tensor(thing: object) -> bool:
+    """Whether it is a torch tensor; nobody who has one needs PyTorch to be imported here."""
+    return "torch" in sys.modules and isinstance(thing, sys.modules["torch"].Tensor)
+
+
+def _check_floats(image: NDArray[Any], hole: NDArray[np.bool_], to_blend: bool) -> None:
+    known = image if to_blend else image[~hole]
+    with np.errstate(invalid="ignore"):
+        least, most = known.min(), known.max()
+    if not (np.isfinite(least) and np.isfinite(most)):
+        if to_blend:
+            raise InputError("the image has NaN or Inf, and feather blends with what is there; use feather=0")
         raise InputError("the image has NaN or Inf outside the hole; mark those pixels as hole too")
-    if known.min() < 0 or known.max() > 1:
-        raise InputError(
-            f"float images need values in 0..1; got {known.min():g}..{known.max():g} (divide by 255, or give uint8)"
-        )
+    if least < 0 or most > 1:
+        raise InputError(f"float images need values in 0..1; got {least:g}..{most:g} (divide by 255, or give uint8)")

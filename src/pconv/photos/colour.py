@@ -44,6 +44,7 @@ class Plain:
         return colours
 
     def stored_beside(self, colours: NDArray[np.float32], known: Values, filled: NDArray[np.bool_]) -> Values:
+        del known, filled
         return colours
 
 
@@ -61,7 +62,12 @@ class YCbCr:
         return (colours @ np.linalg.inv(self._TO_RGB).T.astype(np.float32)) + self._MIDDLE
 
     def stored_beside(self, colours: NDArray[np.float32], known: Values, filled: NDArray[np.bool_]) -> Values:
+        del known, filled
         return self.stored(colours)
+
+
+BLACK = 0.05
+"""With less light than this left by K, the other inks are hardly seen, and are those that surround the hole."""
 
 
 class NaiveCmyk:
@@ -77,18 +83,22 @@ class NaiveCmyk:
         return (1 - values[..., :3]) * (1 - values[..., 3:])
 
     def stored(self, colours: NDArray[np.float32]) -> Values:
-        return self._separated(colours, np.ones(colours.shape[:-1], np.float32))
+        return self._separated(colours, np.ones(colours.shape[:-1], np.float32), np.zeros_like(colours))
 
     def stored_beside(self, colours: NDArray[np.float32], known: Values, filled: NDArray[np.bool_]) -> Values:
         darkness = 1 - self.colours(known).max(axis=-1)
-        weight = np.where(filled, 0, darkness).astype(np.float32)
         share = np.divide(known[..., 3], darkness, out=np.zeros_like(darkness), where=darkness > 0)
-        return self._separated(colours, spread(share[..., None], weight)[..., 0])
+        seen = (~filled).astype(np.float32)
+        inks = spread(known[..., :3], seen)
+        return self._separated(colours, spread(share[..., None], darkness * seen)[..., 0], inks)
 
     @staticmethod
-    def _separated(colours: NDArray[np.float32], share: NDArray[np.float32]) -> Values:
+    def _separated(colours: NDArray[np.float32], share: NDArray[np.float32], inks_on_black: Values) -> Values:
         black = (1 - colours.max(axis=-1, keepdims=True)) * share[..., None]
-        inks = 1 - colours / np.maximum(1 - black, 1e-6)
+        light = 1 - black
+        inks = 1 - colours / np.maximum(light, 1e-6)
+        visible = np.minimum(light / BLACK, 1)
+        inks = inks * visible + inks_on_black * (1 - visible)
         return np.concatenate([inks, black], axis=-1).astype(np.float32)
 
 
@@ -101,12 +111,12 @@ def spread(values: NDArray[np.float32], weight: NDArray[np.float32]) -> NDArray[
     totals = np.pad(values * weight[..., None], [*odd, (0, 0)])
     weights = np.pad(weight, odd)
     totals, weights = _sum_of_four(totals), _sum_of_four(weights[..., None])[..., 0]
-    coarse = spread(totals / np.maximum(weights, 1e-12)[..., None], np.minimum(weights, 1))
-    if not (weights > 0).any():
-        coarse = np.zeros_like(coarse)
+    means = (totals / np.maximum(weights, 1e-12)[..., None]).astype(np.float32)
+    coarse = spread(means, np.minimum(weights, 1).astype(np.float32))
     doubled = coarse.repeat(2, axis=0).repeat(2, axis=1)[:height, :width]
     known = np.minimum(weight, 1)[..., None]
-    return values * known + _smooth(doubled) * (1 - known)
+    carried: NDArray[np.float32] = values * known + _smooth(doubled) * (1 - known)
+    return carried
 
 
 def _sum_of_four(maps: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -120,7 +130,7 @@ def _smooth(maps: NDArray[np.float32]) -> NDArray[np.float32]:
     for axis in (0, 1):
         wide = np.pad(maps, [(1, 1) if axis == a else (0, 0) for a in range(3)], mode="edge")
         first, last = np.take(wide, range(maps.shape[axis]), axis), np.take(wide, range(2, maps.shape[axis] + 2), axis)
-        maps = (first + 2 * maps + last) / 4
+        maps = (first + 2 * maps + last) * np.float32(0.25)
     return maps
 
 

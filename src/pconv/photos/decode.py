@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from io import BytesIO
-from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import BmpImagePlugin, GifImagePlugin, Image, ImageFile, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 
 from pconv.errors import ImageFileError
-from pconv.photos import exif, jpeg, png
+from pconv.photos import png
+from pconv.photos.collect import DAMAGE, collect
 from pconv.photos.colour import space_of
 from pconv.photos.deep import is_deep, pixels_of, read_deep
 from pconv.photos.metadata import Metadata
@@ -25,8 +24,7 @@ from pconv.photos.photo import Photo
 MAX_PIXELS = 178_956_970
 """Larger pictures are refused before they are decoded; where Pillow itself would draw the line by default."""
 
-DAMAGE = (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, struct.error, OverflowError)
-"""What Pillow raises on files that are not what they say they are."""
+T = TypeVar("T")
 
 MODES = {"1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "I;16", "I;16B", "I;16L"}
 
@@ -49,13 +47,13 @@ class Source:
         """A new image of it, not yet decoded. Formats are opened one by one, past ``Image.open`` and its global limit
         of pixels, which belongs to the program that we are a part of."""
         try:
-            return _OPENERS[self.format](BytesIO(self.data))
-        except ModuleNotFoundError:
-            raise
+            image: ImageFile.ImageFile = _OPENERS[self.format](BytesIO(self.data))
         except DAMAGE as error:
             raise ImageFileError(f"{self.name} is damaged: {self.format}, but {_said(error)}") from error
+        return image
 
-    def load(self, read: Callable[[], NDArray[np.generic]]) -> NDArray[np.generic]:
+    def load(self, read: Callable[[], T]) -> T:
+        """What ``read`` returns, and what it raises on damaged files in one sentence."""
         try:
             return read()
         except MemoryError as error:
@@ -121,13 +119,11 @@ def decode(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Photo:
         mode = image.mode
         check_mode(source, mode)
         pixels = source.load(lambda: pixels_of(image))
-    metadata, more = _METADATA[form](source, image)
+    metadata, more = source.load(lambda: collect(data, form, image))
     return photo_of(pixels, mode, image, metadata, (*notes, *more))
 
 
-def photo_of(
-    stored: NDArray[np.generic], mode: str, image: Image.Image, metadata: Metadata, notes: tuple[str, ...]
-) -> Photo:
+def photo_of(stored: NDArray[Any], mode: str, image: Image.Image, metadata: Metadata, notes: tuple[str, ...]) -> Photo:
     """A photo of pixels as they are stored, and of a Pillow image that knows their palette and transparency."""
     pixels = np.ascontiguousarray(upright(stored, metadata.orientation))
     palette = palette_of(image, pixels, metadata.encoding.get("bits", 8)) if mode in ("P", "PA") else None
@@ -160,7 +156,7 @@ def check_mode(source: Source, mode: str) -> None:
         )
 
 
-def palette_of(image: Image.Image, pixels: NDArray[np.generic], bits: int = 8) -> Palette:
+def palette_of(image: Image.Image, pixels: NDArray[Any], bits: int = 8) -> Palette:
     stored = image.palette
     width = 4 if stored is not None and stored.mode == "RGBA" else 3
     entries = np.frombuffer(bytes(stored.palette) if stored is not None and stored.palette else b"", np.uint8)
@@ -187,88 +183,9 @@ def colour_key_of(image: Image.Image, mode: str, bits: int) -> tuple[int, ...] |
     return tuple(key) if isinstance(key, tuple) else (int(key),)
 
 
-def orientation_of(image: Image.Image) -> int:
-    try:
-        found = int(image.getexif().get(0x0112, 1))
-    except (*DAMAGE, AttributeError):
-        return 1  # as it lies: what the orientation would be cannot be read
-    return found if 1 <= found <= 8 else 1
-
-
 def _frames_note(image: Image.Image) -> tuple[str, ...]:
     frames = int(getattr(image, "n_frames", 1))
     return (f"animated: only the first of {frames} frames is kept",) if frames > 1 else ()
-
-
-def _common(source: Source, image: Image.Image) -> Metadata:
-    """What Pillow says of any format."""
-    found = image.info
-    dpi = found.get("dpi")
-    xmp = found.get("xmp") or b""
-    comment = found.get("comment") or b""
-    return Metadata(
-        format=source.format,
-        orientation=orientation_of(image),
-        exif=exif.without_mark(bytes(found.get("exif") or b"")),
-        xmp=xmp.encode() if isinstance(xmp, str) else bytes(xmp),
-        icc=bytes(found.get("icc_profile") or b""),
-        dpi=(float(dpi[0]), float(dpi[1])) if isinstance(dpi, tuple) and min(dpi) > 0 else None,
-        comment=comment.encode("latin-1", "replace") if isinstance(comment, str) else bytes(comment),
-    )
-
-
-def _plain_metadata(source: Source, image: Image.Image) -> tuple[Metadata, list[str]]:
-    return _common(source, image), []
-
-
-def _jpeg_metadata(source: Source, image: Image.Image) -> tuple[Metadata, list[str]]:
-    assert isinstance(image, JpegImagePlugin.JpegImageFile)
-    kept, notes = jpeg.kept_segments(source.data)
-    encoding = MappingProxyType(jpeg.encoding_of(image))
-    return replace(_common(source, image), verbatim=kept, encoding=encoding), notes
-
-
-def _png_metadata(source: Source, image: Image.Image) -> tuple[Metadata, list[str]]:
-    assert isinstance(image, PngImagePlugin.PngImageFile)
-    kept, notes = png.kept_chunks(source.data)
-    texts = {str(key): str(text) for key, text in image.text.items()}
-    xmp = texts.pop("XML:com.adobe.xmp", "")
-    common = _common(source, image)
-    return (
-        replace(
-            common,
-            xmp=xmp.encode() or common.xmp,
-            texts=tuple(texts.items()),
-            comment=texts.get("Comment", "").encode(),
-            verbatim=kept,
-            encoding=MappingProxyType({"bits": source.data[24]}),
-        ),
-        notes,
-    )
-
-
-def _gif_metadata(source: Source, image: Image.Image) -> tuple[Metadata, list[str]]:
-    encoding = MappingProxyType({"interlace": int(image.info.get("interlace", 0))})
-    return replace(_common(source, image), encoding=encoding), []
-
-
-def _webp_metadata(source: Source, image: Image.Image) -> tuple[Metadata, list[str]]:
-    encoding = MappingProxyType({"lossless": b"VP8L" in riff_chunks(source.data)})
-    return replace(_common(source, image), encoding=encoding), []
-
-
-def riff_chunks(data: bytes) -> list[bytes]:
-    """The names of a WebP file's chunks, and of those in its first frame."""
-    names, place = [], 12
-    while place + 8 <= len(data):
-        name, length = struct.unpack_from("<4sI", data, place)
-        names.append(name)
-        place += 8 + (16 if name == b"ANMF" and b"ANMF" not in names[:-1] else length + length % 2)
-    return names
-
-
-def _avif_metadata(source: Source, image: Image.Image) -> tuple[Metadata, list[str]]:
-    return _common(source, image), []
 
 
 def _open_avif(file: BytesIO) -> ImageFile.ImageFile:
@@ -293,15 +210,6 @@ _OPENERS: dict[str, Callable[[BytesIO], Any]] = {
     "GIF": GifImagePlugin.GifImageFile,
     "AVIF": _open_avif,
     "HEIF": _open_heif,
-}
-_METADATA: dict[str, Callable[[Source, Image.Image], tuple[Metadata, list[str]]]] = {
-    "JPEG": _jpeg_metadata,
-    "PNG": _png_metadata,
-    "WEBP": _webp_metadata,
-    "BMP": _plain_metadata,
-    "GIF": _gif_metadata,
-    "AVIF": _avif_metadata,
-    "HEIF": _plain_metadata,
 }
 
 

@@ -37,7 +37,7 @@ def read_deep(open_image: Callable[[], ImageFile.ImageFile]) -> NDArray[np.uint1
     return deep
 
 
-def pixels_of(image: ImageFile.ImageFile | Any) -> NDArray[np.generic]:
+def pixels_of(image: ImageFile.ImageFile | Any) -> NDArray[Any]:
     """``(H, W, C)`` of a Pillow image: bool, uint8 or uint16. Copied in strips, so that it is not in memory thrice."""
     image.load()
     bands = len(image.getbands())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from io import BytesIO
@@ -43,7 +44,7 @@ def encode(photo: Photo, form: Format, quality: int | None) -> bytes:
         raise ImageFileError(f"cannot encode the photo as {form.title}: {error}") from error
 
 
-def as_mode(photo: Photo, mode: str) -> NDArray[np.generic]:
+def as_mode(photo: Photo, mode: str) -> NDArray[Any]:
     """The photo's pixels in a mode that holds everything they are; :func:`storable_mode` names one."""
     if mode == photo.mode or {mode, photo.mode} <= {"I;16", "I;16B", "I;16L"}:
         return photo.pixels
@@ -51,7 +52,7 @@ def as_mode(photo: Photo, mode: str) -> NDArray[np.generic]:
     full = 65535 if deep else 255
     everything = slice(None), slice(None)
     if photo.palette is not None:
-        colours: NDArray[np.generic] = photo.palette.colours[photo.pixels[..., 0]]
+        colours: NDArray[Any] = photo.palette.colours[photo.pixels[..., 0]]
     elif photo.mode == "1":
         colours = photo.pixels.astype(np.uint8) * np.uint8(255)
     elif photo.mode == "YCbCr":
@@ -71,7 +72,7 @@ def as_mode(photo: Photo, mode: str) -> NDArray[np.generic]:
 
 
 def _for_format(photo: Photo, form: Format) -> Metadata:
-    """What is written beside the pixels: the orientation as it was, or upright; the thumbnail of the photo as it is."""
+    """What is written beside the pixels: the orientation as it was, or upright; a thumbnail of the photo as it is."""
     metadata = photo.metadata
     if metadata.format != form.name and metadata.orientation != 1:
         metadata = replace(
@@ -100,20 +101,17 @@ def small(photo: Photo, width: int, height: int, metadata: Metadata) -> Image.Im
 
 
 def lossless(form: Format, metadata: Metadata, quality: int | None) -> bool:
-    """Whether the photo is written without changing any pixel."""
-    if form.lossy != "optional" or quality is not None:
-        return form.lossy == "never"
-    return (
-        bool(metadata.encoding.get("lossless", form.name == "WEBP"))
-        if metadata.format == form.name
-        else (form.name == "WEBP")
-    )
+    """Whether the photo is written without changing any pixel: of WebP, unless the source was lossy or asked for."""
+    if form.lossy == "optional":
+        lossy_before = metadata.format == form.name and not metadata.encoding.get("lossless", True)
+        return quality is None and not lossy_before
+    return form.lossy == "never"
 
 
-Encoder = Callable[[NDArray[np.generic], str, Photo, Metadata, int | None], bytes]
+Encoder = Callable[[NDArray[Any], str, Photo, Metadata, int | None], bytes]
 
 
-def _image(pixels: NDArray[np.generic], mode: str, photo: Photo) -> Image.Image:
+def _image(pixels: NDArray[Any], mode: str, photo: Photo) -> Image.Image:
     palette = photo.palette if mode == "P" else None
     return without_metadata(replace(photo, pixels=pixels, mode=mode, palette=palette, colour_key=None))
 
@@ -124,7 +122,7 @@ def _saved(image: Image.Image, form: str, options: Mapping[str, Any]) -> bytes:
     return file.getvalue()
 
 
-def _encode_png(pixels: NDArray[np.generic], mode: str, photo: Photo, metadata: Metadata, _: int | None) -> bytes:
+def _encode_png(pixels: NDArray[Any], mode: str, photo: Photo, metadata: Metadata, _: int | None) -> bytes:
     if mode.endswith("16"):
         bare = png.encode_deep(pixels.astype(np.uint16, copy=False), photo.colour_key)
     else:
@@ -146,9 +144,7 @@ def _encode_png(pixels: NDArray[np.generic], mode: str, photo: Photo, metadata: 
     return png.with_chunks(bare, added)
 
 
-def _encode_jpeg(
-    pixels: NDArray[np.generic], mode: str, photo: Photo, metadata: Metadata, quality: int | None
-) -> bytes:
+def _encode_jpeg(pixels: NDArray[Any], mode: str, photo: Photo, metadata: Metadata, quality: int | None) -> bytes:
     options: dict[str, Any] = dict(metadata.encoding)
     if quality is not None:
         options.pop("qtables", None)
@@ -165,26 +161,22 @@ def _common_options(metadata: Metadata) -> dict[str, Any]:
     return {"icc_profile": metadata.icc, "exif": metadata.exif, "xmp": metadata.xmp}
 
 
-def _encode_webp(
-    pixels: NDArray[np.generic], mode: str, photo: Photo, metadata: Metadata, quality: int | None
-) -> bytes:
+def _encode_webp(pixels: NDArray[Any], mode: str, photo: Photo, metadata: Metadata, quality: int | None) -> bytes:
     kept = lossless(BY_NAME["WEBP"], metadata, quality)
     options = {"lossless": True, "exact": True} if kept else {"quality": quality or QUALITY, "exact": True}
     return _saved(_image(pixels, mode, photo), "WEBP", options | _common_options(metadata))
 
 
-def _encode_avif(
-    pixels: NDArray[np.generic], mode: str, photo: Photo, metadata: Metadata, quality: int | None
-) -> bytes:
-    options: dict[str, Any] = {"quality": quality or QUALITY, "subsampling": "4:4:4"}
-    if lossless(BY_NAME["AVIF"], metadata, quality):
-        options["quality"] = 100
+def _encode_avif(pixels: NDArray[Any], mode: str, photo: Photo, metadata: Metadata, quality: int | None) -> bytes:
+    options: dict[str, Any] = {"quality": QUALITY, "subsampling": "4:4:4"} | dict(metadata.encoding)
+    if mode == "L":
+        del options["subsampling"]
+    if quality is not None:
+        options["quality"] = quality
     return _saved(_image(pixels, mode, photo), "AVIF", options | _common_options(metadata))
 
 
-def _encode_heif(
-    pixels: NDArray[np.generic], mode: str, photo: Photo, metadata: Metadata, quality: int | None
-) -> bytes:
+def _encode_heif(pixels: NDArray[Any], mode: str, photo: Photo, metadata: Metadata, quality: int | None) -> bytes:
     try:
         import pillow_heif
     except ModuleNotFoundError as error:
@@ -192,21 +184,31 @@ def _encode_heif(
     file = BytesIO()
     image = _image(pixels, mode, photo)
     image.info = {key: value for key, value in _common_options(metadata).items() if value}
-    pillow_heif.from_pillow(image).save(file, quality=quality or QUALITY)
+    pillow_heif.from_pillow(image).save(file, quality=quality or QUALITY, **metadata.encoding)
     return file.getvalue()
 
 
-def _encode_tiff(pixels: NDArray[np.generic], mode: str, photo: Photo, metadata: Metadata, _: int | None) -> bytes:
+def _encode_tiff(pixels: NDArray[Any], mode: str, photo: Photo, metadata: Metadata, _: int | None) -> bytes:
     from pconv.photos import tiff
 
     return tiff.encode(pixels, mode, photo, metadata)
 
 
-def _encode_bmp(pixels: NDArray[np.generic], mode: str, photo: Photo, metadata: Metadata, _: int | None) -> bytes:
-    return _saved(_image(pixels, mode, photo), "BMP", {"dpi": metadata.dpi})
+def _encode_bmp(pixels: NDArray[Any], mode: str, photo: Photo, metadata: Metadata, _: int | None) -> bytes:
+    bare = _saved(_image(pixels, mode, photo), "BMP", {"dpi": metadata.dpi})
+    return _with_masks(bare) if mode == "RGBA" else bare
 
 
-def _encode_gif(pixels: NDArray[np.generic], mode: str, photo: Photo, metadata: Metadata, _: int | None) -> bytes:
+def _with_masks(bmp: bytes) -> bytes:
+    """Pillow's BMP of B, G, R, A with the header (BITMAPV4HEADER) that says that the fourth byte is alpha."""
+    pixels = bmp[54:]
+    width, height, _, _, _, size, *density = struct.unpack_from("<iiHHIIii", bmp, 18)
+    masks = 0x00FF0000, 0x0000FF00, 0x000000FF, 0xFF000000
+    header = struct.pack("<IiiHHIIiiII4I4s48x", 108, width, height, 1, 32, 3, size, *density, 0, 0, *masks, b"BGRs")
+    return b"BM" + struct.pack("<IHHI", 122 + len(pixels), 0, 0, 122) + header + pixels
+
+
+def _encode_gif(pixels: NDArray[Any], mode: str, photo: Photo, metadata: Metadata, _: int | None) -> bytes:
     options: dict[str, Any] = {"optimize": False, "comment": metadata.comment}
     options |= {"interlace": metadata.encoding.get("interlace", 0)}
     if mode == "P" and photo.palette is not None and not photo.palette.is_opaque:
@@ -242,12 +244,26 @@ def format_of(photo: Photo, suffix: str | None) -> Format:
 def notes(photo: Photo, form: Format, quality: int | None) -> list[str]:
     """What changes when the photo is written in this format."""
     metadata, said = photo.metadata, []
+    same = metadata.format == form.name
     if not lossless(form, metadata, quality):
-        same = metadata.format == form.name
-        how = {
-            "JPEG": "with the source's own tables"
-            if same and quality is None
-            else f"at quality {quality or JPEG_QUALITY}"
-        }.get(form.name, f"at quality {quality or QUALITY}")
+        default = metadata.encoding.get("quality", QUALITY) if same else QUALITY
+        how = f"at quality {quality or (JPEG_QUALITY if form.name == 'JPEG' else default)}"
+        if form.name == "JPEG" and same and quality is None:
+            how = "with the photo's own tables"
         said.append(f"{form.title} is lossy: known pixels are encoded again too, {how}; .png keeps them")
+    found = {
+        "EXIF": metadata.exif,
+        "XMP": metadata.xmp,
+        "colour profile": metadata.icc,
+        "resolution": metadata.dpi,
+        "comment": metadata.comment,
+        "texts": [key for key, _ in metadata.texts if key != "Comment"],
+    }
+    lost = [] if same else [kind for kind, content in found.items() if content and kind not in form.holds]
+    if form.name == "JPEG" and not same:
+        lost += jpeg.segments_of(metadata)[1]
+    if lost:
+        said.append(f"{form.title} has no place for the photo's {', '.join(lost)}")
+    if "EXIF" in form.holds and exif.has_thumbnail(metadata.exif):
+        said.append("the thumbnail in the EXIF data is drawn again")
     return said

@@ -9,6 +9,7 @@ from io import BytesIO
 from PIL import Image
 
 from pconv.photos import ifd
+from pconv.photos.previews import without_pictures
 
 _XMP_ORIENTATION = re.compile(rb"(tiff:Orientation(?:\s*=\s*[\"']|>))([1-8])")
 MARK = b"Exif\0\0"
@@ -25,7 +26,7 @@ def with_orientation(exif: bytes, orientation: int) -> bytes:
         order, place = ifd.header(exif)
         first, following = ifd.read(exif, order, place)
         second = _second(exif, order, following)
-    except ifd.BrokenDirectory:
+    except ifd.BrokenDirectoryError:
         return exif
     patched = bytearray(exif)
     for entry in (*first, *second):
@@ -37,6 +38,12 @@ def with_orientation(exif: bytes, orientation: int) -> bytes:
 
 def xmp_with_orientation(xmp: bytes, orientation: int) -> bytes:
     return _XMP_ORIENTATION.sub(rb"\g<1>%d" % orientation, xmp)
+
+
+def scrubbed(exif: bytes) -> bytes:
+    """The same data without any picture but the thumbnail."""
+    found = _thumbnail(exif)
+    return without_pictures(exif, (found[0], found[0] + found[1]) if found else (0, 0))
 
 
 def has_thumbnail(exif: bytes) -> bool:
@@ -89,7 +96,7 @@ def _thumbnail(exif: bytes) -> tuple[int, int, int, ifd.Order, int] | None:
         if ifd.THUMBNAIL not in tags or ifd.THUMBNAIL_LENGTH not in tags:
             return None
         start, length = tags[ifd.THUMBNAIL].integer(order), tags[ifd.THUMBNAIL_LENGTH].integer(order)
-    except ifd.BrokenDirectory:
+    except ifd.BrokenDirectoryError:
         return None
     if tags[ifd.THUMBNAIL_LENGTH].type != 4 or length == 0 or start + length > len(exif):
         return None

@@ -9,6 +9,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from pconv.errors import ImageFileError, InputError
 from pconv.files import replacing
 from pconv.photos import decode, encode
+from pconv.photos.collect import DAMAGE
 from pconv.photos.decode import MAX_PIXELS
 from pconv.photos.formats import storable_mode
 from pconv.photos.photo import Photo
@@ -99,7 +100,7 @@ def read_image(path: Path) -> Image.Image:
         raise ImageFileError(f"{path} is damaged or cut short, and cannot be read to its end ({error})") from error
     try:
         return ImageOps.exif_transpose(image)
-    except (*decode.DAMAGE, AttributeError):
+    except (*DAMAGE, AttributeError):
         return image  # as it lies: what the orientation would be cannot be read
 
 

@@ -19,8 +19,9 @@ class Format(NamedTuple):
         suffixes: of its files.
         modes: the photos' modes that it stores without changing a value.
         transparent_palette: whether an entry of its palettes may be transparent: "no", "one" (GIF) or "any" (PNG).
-        lossy: whether it changes values a little: "always", "optional" (WebP, AVIF) or "never".
+        lossy: whether it changes values a little: "always", "optional" (WebP) or "never".
         longest_side: in pixels.
+        holds: which metadata it has a place for.
     """
 
     name: str
@@ -30,23 +31,49 @@ class Format(NamedTuple):
     transparent_palette: str = "no"
     lossy: str = "never"
     longest_side: int = 2**31 - 1
+    holds: frozenset[str] = frozenset({"EXIF", "XMP", "colour profile"})
 
 
 _DEEP = {"I;16", "LA;16", "RGB;16", "RGBA;16"}
+_COMMON = frozenset({"EXIF", "XMP", "colour profile"})
 FORMATS = (
-    Format("PNG", "PNG", (".png",), frozenset({"1", "L", "LA", "P", "RGB", "RGBA"} | _DEEP), "any"),
-    Format("JPEG", "JPEG", (".jpg", ".jpeg", ".jpe", ".jfif"), frozenset({"L", "RGB", "CMYK"}), "no", "always", 65500),
-    Format("WEBP", "WebP", (".webp",), frozenset({"RGB", "RGBA"}), "no", "optional", 16383),
+    Format(
+        "PNG",
+        "PNG",
+        (".png",),
+        frozenset({"1", "L", "LA", "P", "RGB", "RGBA"} | _DEEP),
+        transparent_palette="any",
+        holds=_COMMON | {"resolution", "comment", "texts"},
+    ),
+    Format(
+        "JPEG",
+        "JPEG",
+        (".jpg", ".jpeg", ".jpe", ".jfif"),
+        frozenset({"L", "RGB", "CMYK"}),
+        lossy="always",
+        longest_side=65500,
+        holds=_COMMON | {"resolution", "comment"},
+    ),
+    Format("WEBP", "WebP", (".webp",), frozenset({"RGB", "RGBA"}), lossy="optional", longest_side=16383),
     Format(
         "TIFF",
         "TIFF",
         (".tif", ".tiff"),
         frozenset({"1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "CMYK;16"} | _DEEP),
+        holds=_COMMON | {"resolution"},
     ),
-    Format("BMP", "BMP", (".bmp",), frozenset({"1", "L", "P", "RGB", "RGBA"})),
-    Format("GIF", "GIF", (".gif",), frozenset({"L", "P"}), "one", "never", 65535),
-    Format("AVIF", "AVIF", (".avif",), frozenset({"RGB", "RGBA"}), "no", "optional", 65536),
-    Format("HEIF", "HEIC", (".heic", ".heif"), frozenset({"L", "RGB", "RGBA"}), "no", "always", 65536),
+    Format("BMP", "BMP", (".bmp",), frozenset({"1", "L", "P", "RGB", "RGBA"}), holds=frozenset({"resolution"})),
+    Format(
+        "GIF",
+        "GIF",
+        (".gif",),
+        frozenset({"L", "P"}),
+        transparent_palette="one",
+        longest_side=65535,
+        holds=frozenset({"comment"}),
+    ),
+    Format("AVIF", "AVIF", (".avif",), frozenset({"L", "RGB", "RGBA"}), lossy="always", longest_side=65536),
+    Format("HEIF", "HEIC", (".heic", ".heif"), frozenset({"L", "RGB", "RGBA"}), lossy="always", longest_side=65536),
 )
 BY_SUFFIX = {suffix: form for form in FORMATS for suffix in form.suffixes}
 BY_NAME = {form.name: form for form in FORMATS}
@@ -112,7 +139,7 @@ def _mode(photo: Photo, form: Format) -> str | None:
 def is_transparent(photo: Photo) -> bool:
     """Whether any pixel is less than opaque."""
     alpha = photo.alpha
-    return alpha is not None and bool((alpha != np.iinfo(alpha.dtype).max).any() if alpha.dtype != bool else True)
+    return alpha is not None and bool(np.any(alpha != (photo.full if photo.palette is None else 255)))
 
 
 def _palette_fits(photo: Photo, form: Format) -> bool:
@@ -124,9 +151,8 @@ def _palette_fits(photo: Photo, form: Format) -> bool:
 
 
 def _hindrance(photo: Photo, form: Format) -> str:
-    if photo.mode.startswith("I;16") or photo.mode.endswith(";16"):
-        if not any(mode.endswith(";16") for mode in form.modes):
-            return "16 bits per channel"
+    if ";16" in photo.mode and not any(mode.endswith(";16") for mode in form.modes):
+        return "16 bits per channel"
     if photo.mode.startswith("CMYK"):
         return "CMYK inks"
     if is_transparent(photo) and not {"RGBA", "LA"} & form.modes and form.transparent_palette == "no":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import isqrt
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +19,8 @@ def grown(hole: NDArray[np.bool_], pixels: int) -> NDArray[np.bool_]:
     """
     if pixels <= 0 or not hole.any():
         return hole.copy()
-    top, bottom = _extent(hole.any(axis=1), pixels)
-    left, right = _extent(hole.any(axis=0), pixels)
+    top, bottom = _extent(np.any(hole, axis=1), pixels)
+    left, right = _extent(np.any(hole, axis=0), pixels)
     result = hole.copy()
     result[top:bottom, left:right] = _grown(hole[top:bottom, left:right], pixels)
     return result
@@ -61,6 +62,6 @@ def _right(words: Words) -> Words:
     return moved
 
 
-def _extent(lines: NDArray[np.bool_], margin: int) -> tuple[int, int]:
+def _extent(lines: Any, margin: int) -> tuple[int, int]:
     places = np.flatnonzero(lines)
     return max(int(places[0]) - margin, 0), min(int(places[-1]) + margin + 1, len(lines))

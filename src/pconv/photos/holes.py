@@ -83,7 +83,7 @@ class MaskFile:
 class Alpha:
     """Everything that is not fully opaque; what is filled of it becomes opaque (see :func:`prepared`)."""
 
-    def hole(self, photo: Photo, notes: list[str] | None = None) -> Hole:
+    def hole(self, photo: Photo, notes: list[str] | None = None) -> Hole:  # noqa: ARG002
         """Where alpha is less than full.
 
         Raises:
@@ -107,7 +107,7 @@ class Colour:
     rgb: tuple[int, int, int]
     tolerance: int | None = None
 
-    def hole(self, photo: Photo, notes: list[str] | None = None) -> Hole:
+    def hole(self, photo: Photo, notes: list[str] | None = None) -> Hole:  # noqa: ARG002
         """Where the photo has this colour."""
         tolerance = self.tolerance
         if tolerance is None:
@@ -130,7 +130,7 @@ class Rectangle:
     width: int
     height: int
 
-    def hole(self, photo: Photo, notes: list[str] | None = None) -> Hole:
+    def hole(self, photo: Photo, notes: list[str] | None = None) -> Hole:  # noqa: ARG002
         """The rectangle, as far as it lies in the photo.
 
         Raises:
@@ -242,4 +242,5 @@ def _strips(photo: Photo) -> Iterator[tuple[slice, NDArray[np.float32]]]:
 def _stretched(hole: Hole, height: int, width: int) -> Hole:
     rows = ((np.arange(height) + 0.5) * hole.shape[0] / height).astype(np.intp)
     columns = ((np.arange(width) + 0.5) * hole.shape[1] / width).astype(np.intp)
-    return hole[rows][:, columns]
+    stretched: Hole = hole[rows][:, columns]
+    return stretched

@@ -78,7 +78,8 @@ def _tags(profile: bytes) -> dict[bytes, bytes]:
 
 def _curve(tag: bytes) -> NDArray[np.float64]:
     """The samples of a ``curv`` or ``para`` tag."""
-    x = np.linspace(0, 1, STEPS)
+    x: NDArray[np.float64] = np.linspace(0, 1, STEPS)
+    y: NDArray[np.float64]
     if tag[:4] == b"curv":
         (count,) = struct.unpack_from(">I", tag, 8)
         if count == 0:
@@ -93,7 +94,7 @@ def _curve(tag: bytes) -> NDArray[np.float64]:
         y = _formula(kind, _fixed(tag[12:]), x)
     else:
         raise BrokenProfileError(f"a curve of type {tag[:4]!r}")
-    y = np.maximum.accumulate(y.clip(0, 1))
+    y = np.maximum.accumulate(np.clip(y, 0, 1))
     if not np.isfinite(y).all() or y[-1] - y[0] < 0.1:
         raise BrokenProfileError("a curve that does not rise")
     return y
@@ -101,14 +102,13 @@ def _curve(tag: bytes) -> NDArray[np.float64]:
 
 def _formula(kind: int, numbers: list[float], x: NDArray[np.float64]) -> NDArray[np.float64]:
     """ICC.1:2022, table 68: Y = (aX + b)^g + e above d, cX + f below."""
-    g, a, b, c, d, e, f = {
-        0: lambda g: (g, 1, 0, 0, 0, 0, 0),
-        1: lambda g, a, b: (g, a, b, 0, -b / a, 0, 0),
-        2: lambda g, a, b, c: (g, a, b, 0, -b / a, c, c),
-        3: lambda g, a, b, c, d: (g, a, b, c, d, 0, 0),
-        4: lambda g, a, b, c, d, e, f: (g, a, b, c, d, e, f),
-    }[kind](*numbers[: (1, 3, 4, 5, 7)[kind]])
-    return np.where(x >= d, np.maximum(a * x + b, 0) ** g + e, c * x + f)
+    g, a, b, c, d, e, f = (*numbers[: (1, 3, 4, 5, 7)[kind]], *[0.0] * 7)[:7]
+    if kind == 0:
+        a = 1.0
+    elif kind < 3:  # the straight part is at c, and begins where the power's base is 0
+        c, d, e, f = 0.0, -b / a, c, c
+    y: NDArray[np.float64] = np.where(x >= d, np.maximum(a * x + b, 0) ** g + e, c * x + f)
+    return y
 
 
 def _fixed(data: bytes) -> list[float]:

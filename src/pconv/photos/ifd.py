@@ -19,7 +19,7 @@ _MOST_ENTRIES = 4096
 """More tags than this in one directory are garbage read as a directory."""
 
 
-class BrokenDirectory(ValueError):
+class BrokenDirectoryError(ValueError):
     """The bytes are no directory, or it points outside of them."""
 
 
@@ -45,7 +45,7 @@ class Entry:
         """The value of a SHORT or LONG."""
         size = SIZES.get(self.type, 0)
         if size not in (1, 2, 4, 8) or len(self.data) < size:
-            raise BrokenDirectory(f"tag {self.code} holds no number")
+            raise BrokenDirectoryError(f"tag {self.code} holds no number")
         return int.from_bytes(self.data[:size], "little" if order == "<" else "big")
 
 
@@ -53,7 +53,7 @@ def header(data: bytes) -> tuple[Order, int]:
     """The byte order and the first directory's place in a classic TIFF structure."""
     order: Order = "<" if data[:2] == b"II" else ">"
     if data[:2] not in (b"II", b"MM") or len(data) < 8 or struct.unpack_from(f"{order}H", data, 2)[0] != 42:
-        raise BrokenDirectory("this is not a TIFF structure")
+        raise BrokenDirectoryError("this is not a TIFF structure")
     return order, struct.unpack_from(f"{order}I", data, 4)[0]
 
 
@@ -61,13 +61,13 @@ def read(data: bytes, order: Order, place: int, big: bool = False, depth: int = 
     """The directory at ``place`` (``big``: of BigTIFF) and the place of the next one; 0 if there is none.
 
     Raises:
-        BrokenDirectory: values or entries lie outside of ``data``.
+        BrokenDirectoryError: values or entries lie outside of ``data``.
     """
     count_format, entry_format, next_format, inline = ("Q", "HHQ8s", "Q", 8) if big else ("H", "HHI4s", "I", 4)
     try:
         (count,) = struct.unpack_from(order + count_format, data, place)
         if count > _MOST_ENTRIES:
-            raise BrokenDirectory(f"a directory of {count} tags")
+            raise BrokenDirectoryError(f"a directory of {count} tags")
         place += struct.calcsize(count_format)
         entries = []
         for _ in range(count):
@@ -77,7 +77,7 @@ def read(data: bytes, order: Order, place: int, big: bool = False, depth: int = 
             if length > inline:
                 at = int.from_bytes(raw, "little" if order == "<" else "big")
             if at + length > len(data):
-                raise BrokenDirectory(f"tag {code} points outside of the data")
+                raise BrokenDirectoryError(f"tag {code} points outside of the data")
             entry = Entry(code, kind, data[at : at + length], at)
             if code in _POINTERS and length and depth < 3:
                 entry = Entry(code, kind, entry.data, at, _inside(data, order, entry, big, depth))
@@ -86,14 +86,14 @@ def read(data: bytes, order: Order, place: int, big: bool = False, depth: int = 
             place += struct.calcsize(order + entry_format)
         (following,) = struct.unpack_from(order + next_format, data, place)
     except struct.error as error:
-        raise BrokenDirectory("the directory is cut short") from error
+        raise BrokenDirectoryError("the directory is cut short") from error
     return entries, following
 
 
 def _inside(data: bytes, order: Order, entry: Entry, big: bool, depth: int) -> tuple[Entry, ...]:
     try:
         return tuple(read(data, order, entry.integer(order), big, depth + 1)[0])
-    except BrokenDirectory:
+    except BrokenDirectoryError:
         return ()
 
 

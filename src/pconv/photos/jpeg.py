@@ -10,6 +10,7 @@ from PIL import JpegImagePlugin
 
 from pconv.photos import exif
 from pconv.photos.metadata import Metadata
+from pconv.photos.previews import photoshop_without_thumbnails, xmp_without_pictures
 
 Segment = tuple[bytes, bytes]
 """A marker's second byte, and the content without its length."""
@@ -19,8 +20,11 @@ _JFIF, _JFXX = b"JFIF\0", b"JFXX\0"
 _XMP, _MORE_XMP = b"http://ns.adobe.com/xap/1.0/\0", b"http://ns.adobe.com/xmp/extension/\0"
 _ICC, _MPF, _FLASHPIX = b"ICC_PROFILE\0", b"MPF\0", b"FPXR\0"
 _ADOBE, _PHOTOSHOP, _JUMBF = b"Adobe", b"Photoshop 3.0\0", b"JP"
-_PHOTOSHOP_THUMBNAILS = (1033, 1036)
 _LONGEST = 65533
+_PICTURES_IN_XMP = (b"GImage:Data", b"GDepth:Data", b"xmpGImg:image")
+_LARGE_XMP = "the pictures and depth maps in the XMP data are not kept: they show the photo as it was"
+_CREDENTIALS = "the content credentials (C2PA) are not kept: they vouch for the photo as it was"
+_OTHER_PICTURES = "the other pictures in the file (previews, depth or HDR gain maps) are not kept"
 
 
 def segments(data: bytes) -> tuple[list[Segment], int]:
@@ -49,14 +53,19 @@ def kept_segments(data: bytes) -> tuple[tuple[Segment, ...], list[str]]:
         if not (0xE0 <= marker[0] <= 0xEF or marker[0] == _COMMENT) or content.startswith((_ADOBE, _JFXX, _FLASHPIX)):
             continue
         if marker == b"\xe2" and content.startswith(_MPF):
-            notes.append("the other pictures in the file (previews, depth or HDR gain maps) are not kept")
+            notes.append(_OTHER_PICTURES)
         elif marker == b"\xeb" and content.startswith(_JUMBF):
-            if not any("C2PA" in note for note in notes):
-                notes.append("the content credentials (C2PA) are not kept: they vouch for the photo as it was")
+            if _CREDENTIALS not in notes:
+                notes.append(_CREDENTIALS)
         elif content.startswith(_JFIF):
             kept.append((marker, content[:12] + b"\0\0"))  # without its thumbnail
         elif content.startswith(_PHOTOSHOP):
-            kept.append((marker, _PHOTOSHOP + without_thumbnails(content.removeprefix(_PHOTOSHOP))))
+            kept.append((marker, _PHOTOSHOP + photoshop_without_thumbnails(content.removeprefix(_PHOTOSHOP))))
+        elif content.startswith(_XMP):
+            kept.append((marker, xmp_without_pictures(content)))
+        elif content.startswith(_MORE_XMP) and any(name in data for name in _PICTURES_IN_XMP):
+            if _LARGE_XMP not in notes:
+                notes.append(_LARGE_XMP)
         else:
             kept.append((marker, content))
     return tuple(kept), notes
@@ -85,11 +94,17 @@ def segments_of(metadata: Metadata) -> tuple[tuple[Segment, ...], list[str]]:
 
 
 def with_exif(kept: Iterable[Segment], replacement: bytes) -> list[Segment]:
-    """The same segments, with other EXIF data in the place of the first."""
-    return [
-        (marker, exif.MARK + replacement) if marker == b"\xe1" and content.startswith(exif.MARK) else (marker, content)
-        for marker, content in kept
-    ]
+    """The same segments, with other EXIF data in the place of the first that held some."""
+    room = _LONGEST - len(exif.MARK)
+    pieces = [replacement[start : start + room] for start in range(0, len(replacement), room)]
+    result: list[Segment] = []
+    for marker, content in kept:
+        if marker == b"\xe1" and content.startswith(exif.MARK):
+            result += [(marker, exif.MARK + piece) for piece in pieces]
+            pieces = []
+        else:
+            result.append((marker, content))
+    return result
 
 
 def with_segments(data: bytes, added: Iterable[Segment]) -> bytes:
@@ -98,8 +113,7 @@ def with_segments(data: bytes, added: Iterable[Segment]) -> bytes:
     added = list(added)
     if added:
         own = [segment for segment in own if not segment[1].startswith(_JFIF)]
-    laid_out = [marker_and_content for marker_and_content in (*added, *own)]
-    parts = [b"\xff" + marker + struct.pack(">H", len(content) + 2) + content for marker, content in laid_out]
+    parts = [b"\xff" + marker + struct.pack(">H", len(content) + 2) + content for marker, content in (*added, *own)]
     return _SOI + b"".join(parts) + data[scan:]
 
 
@@ -116,19 +130,3 @@ def encoding_of(image: JpegImagePlugin.JpegImageFile) -> dict[str, Any]:
     if image.mode == "RGB" and image.info.get("adobe_transform") == 0:
         options["keep_rgb"] = True
     return options
-
-
-def without_thumbnails(resources: bytes) -> bytes:
-    """Photoshop's image resources but for the thumbnails; as they are from where they cannot be understood."""
-    kept, place = b"", 0
-    while resources[place : place + 4] == b"8BIM" and place + 12 <= len(resources):
-        (number,) = struct.unpack_from(">H", resources, place + 4)
-        name = (resources[place + 6] + 2) // 2 * 2  # a Pascal string, padded
-        if place + 10 + name > len(resources):
-            break
-        (size,) = struct.unpack_from(">I", resources, place + 6 + name)
-        end = place + 10 + name + (size + 1) // 2 * 2
-        if number not in _PHOTOSHOP_THUMBNAILS:
-            kept += resources[place:end]
-        place = end
-    return kept + resources[place:]

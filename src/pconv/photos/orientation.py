@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Any
+
 from numpy.typing import NDArray
 
 _BACK = {6: 8, 8: 6}
 """The only two orientations that are not their own inverse."""
 
 
-def upright(stored: NDArray[np.generic], orientation: int) -> NDArray[np.generic]:
+def upright(stored: NDArray[Any], orientation: int) -> NDArray[Any]:
     """A view of ``(H, W, ...)`` stored pixels, turned as ``orientation`` (EXIF tag 0x0112, 1..8) says."""
     turned = stored.swapaxes(0, 1) if orientation >= 5 else stored
     if orientation in (3, 4, 7, 8):
@@ -19,7 +20,7 @@ def upright(stored: NDArray[np.generic], orientation: int) -> NDArray[np.generic
     return turned
 
 
-def as_stored(pixels: NDArray[np.generic], orientation: int) -> NDArray[np.generic]:
+def as_stored(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
     """The inverse of :func:`upright`."""
     return upright(pixels, _BACK.get(orientation, orientation))
 

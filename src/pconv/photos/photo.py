@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ SURROUNDINGS = 16
 """Pixels around a window from which CMYK photos learn how their colours are separated into inks."""
 
 
+@final
 @dataclass(frozen=True, eq=False)
 class Photo:
     """A photo as it is stored: nothing is converted before it is looked at, and then only the window looked at.
@@ -35,7 +37,7 @@ class Photo:
         fills_are_opaque: what is filled becomes opaque; otherwise alpha stays as it is.
     """
 
-    pixels: NDArray[np.generic]
+    pixels: NDArray[Any]
     mode: str
     space: ColourSpace = field(default_factory=Plain)
     palette: Palette | None = None
@@ -46,11 +48,11 @@ class Photo:
 
     @property
     def height(self) -> int:
-        return self.pixels.shape[0]
+        return int(self.pixels.shape[0])
 
     @property
     def width(self) -> int:
-        return self.pixels.shape[1]
+        return int(self.pixels.shape[1])
 
     @property
     def full(self) -> int:
@@ -69,21 +71,22 @@ class Photo:
         return self.colour_key is not None or self._alpha_channel is not None
 
     @property
-    def alpha(self) -> NDArray[np.generic] | None:
+    def alpha(self) -> NDArray[Any] | None:
         """``(H, W)`` of the pixels' depth, 0 = transparent; None where the photo has no transparency at all."""
         return self.alpha_of(slice(None), slice(None))
 
-    def alpha_of(self, rows: slice, columns: slice) -> NDArray[np.generic] | None:
+    def alpha_of(self, rows: slice, columns: slice) -> NDArray[Any] | None:
         """:attr:`alpha` of one window."""
         if not self.has_alpha:
             return None
         window = self.pixels[rows, columns]
         if self._alpha_channel is not None:
-            return window[..., self._alpha_channel]
+            channel: NDArray[Any] = window[..., self._alpha_channel]
+            return channel
         if self.palette is not None:
             return self.palette.alphas[np.minimum(window[..., 0], len(self.palette.alphas) - 1)]
         transparent = (window == np.array(self.colour_key, window.dtype)).all(axis=2)
-        alpha: NDArray[np.generic] = np.where(transparent, 0, self.full).astype(window.dtype)
+        alpha: NDArray[Any] = np.where(transparent, 0, self.full).astype(window.dtype)
         return alpha
 
     def copy(self) -> Photo:
@@ -133,8 +136,9 @@ class Photo:
         window = self.pixels[rows, columns, : self.colours]
         if self.palette is not None:
             window = self.palette.colours[np.minimum(window[..., 0], len(self.palette.colours) - 1)]
-            return window.astype(np.float32) / np.float32(255)
-        return window.astype(np.float32) / np.float32(self.full)
+        full = 255 if self.palette is not None else self.full
+        values: NDArray[np.float32] = window.astype(np.float32) / np.float32(full)
+        return values
 
     def _stored_with_surroundings(
         self, rows: slice, columns: slice, colours: NDArray[np.float32], touched: NDArray[np.bool_]
@@ -154,7 +158,7 @@ class Photo:
         picture[inner] = colours.transpose(1, 2, 0)
         return self.space.stored_beside(picture, known, filled)[inner]
 
-    def _store(self, target: NDArray[np.generic], touched: NDArray[np.bool_], values: NDArray[np.float32]) -> None:
+    def _store(self, target: NDArray[Any], touched: NDArray[np.bool_], values: NDArray[np.float32]) -> None:
         """Round ``(n, channels)`` values in 0..1 to what the pixels can hold."""
         if self.palette is not None:
             alphas = self.palette.alphas[target[touched][:, 0]]
@@ -172,7 +176,7 @@ class Photo:
         if self.fills_are_opaque and self._alpha_channel is not None:
             target[touched, self._alpha_channel] = self.full
 
-    def _beside_key(self, new: NDArray[np.generic], old: NDArray[np.generic]) -> NDArray[np.generic]:
+    def _beside_key(self, new: NDArray[Any], old: NDArray[Any]) -> NDArray[Any]:
         """New values that do not happen to be the transparent one; what was transparent stays so if alpha is kept."""
         key = np.array(self.colour_key, new.dtype)
         beside = key.copy()

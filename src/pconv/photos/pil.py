@@ -10,8 +10,9 @@ from PIL import Image
 
 from pconv.errors import InputError
 from pconv.photos import exif
+from pconv.photos.collect import DAMAGE
 from pconv.photos.colour import space_of
-from pconv.photos.decode import DAMAGE, colour_key_of, palette_of
+from pconv.photos.decode import colour_key_of, palette_of
 from pconv.photos.deep import pixels_of
 from pconv.photos.metadata import Metadata
 from pconv.photos.photo import Photo

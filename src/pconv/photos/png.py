@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pconv.photos.metadata import Metadata
+from pconv.photos.previews import xmp_without_pictures
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 Chunk = tuple[bytes, bytes]
@@ -47,6 +48,8 @@ def kept_chunks(data: bytes) -> tuple[tuple[Chunk, ...], list[str]]:
                 kept.append((b"IDAT", b""))
         elif name == _CREDENTIALS:
             notes.append("the content credentials (C2PA) are not kept: they vouch for the photo as it was")
+        elif name == b"iTXt" and content.startswith(_XMP):
+            kept.append((name, xmp_without_pictures(content)))
         elif name not in _OF_THE_PIXELS | _ANIMATION:
             kept.append((name, content))
     return tuple(kept), notes
@@ -104,7 +107,7 @@ def encode_deep(pixels: NDArray[np.uint16], colour_key: tuple[int, ...] | None =
 
 
 def _filtered(lines: NDArray[np.uint8], above: NDArray[np.uint8], step: int) -> NDArray[np.uint8]:
-    """Each row by the filter (Sub, Up or Paeth) that leaves the smallest numbers, and the filter's number before it."""
+    """Each row by the filter (Sub, Up or Paeth) that leaves the smallest numbers; its number comes first."""
     up = np.concatenate([above, lines[:-1]])
     left = np.pad(lines, [(0, 0), (step, 0)])[:, :-step]
     corner = np.pad(up, [(0, 0), (step, 0)])[:, :-step]

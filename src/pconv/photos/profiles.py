@@ -48,7 +48,7 @@ class ByCurves:
 
     def stored(self, colours: NDArray[np.float32]) -> Values:
         if self._matrix is not None:
-            colours = _mixed(colours, np.linalg.inv(self._matrix))
+            colours = _mixed(colours, np.linalg.inv(self._matrix).astype(np.float64))
         if len(self._tables) == 1:
             colours = colours.mean(axis=-1, keepdims=True)
         channels = [np.interp(colours[..., i], table, self._grid) for i, table in enumerate(self._tables)]
@@ -62,7 +62,7 @@ class ByCurves:
 def inner_matrix(to_srgb: NDArray[np.float64]) -> NDArray[np.float64] | None:
     """A matrix near ``to_srgb`` that maps 0..1 into 0..1 and white to white; None for (nearly) no change."""
     positive = to_srgb.clip(0)
-    matrix = positive / np.maximum(positive.sum(axis=1, keepdims=True), 1e-6)
+    matrix: NDArray[np.float64] = positive / np.maximum(positive.sum(axis=1, keepdims=True), 1e-6)
     if np.abs(matrix - np.eye(3)).max() < 0.02 or abs(np.linalg.det(matrix)) < 0.05:
         return None
     return matrix
@@ -95,11 +95,13 @@ class ByTables:
         return _transformed(values, self._mode, self._there)
 
     def stored(self, colours: NDArray[np.float32]) -> Values:
-        return _transformed(colours[None], "RGB", self._back)[0]
+        values: Values = _transformed(colours[None], "RGB", self._back)[0]
+        return values
 
     def stored_beside(self, colours: NDArray[np.float32], known: Values, filled: NDArray[np.bool_]) -> Values:
         lost = known - _transformed(self.colours(known), "RGB", self._back)
-        return _transformed(colours, "RGB", self._back) + spread(lost, (~filled).astype(np.float32))
+        carried: Values = _transformed(colours, "RGB", self._back) + spread(lost, (~filled).astype(np.float32))
+        return carried
 
 
 def _transformed(values: Values, mode: str, transform: ImageCms.ImageCmsTransform) -> NDArray[np.float32]:
@@ -107,7 +109,8 @@ def _transformed(values: Values, mode: str, transform: ImageCms.ImageCmsTransfor
     height, width, _ = eight_bits.shape
     image = ImageCms.applyTransform(Image.frombytes(mode, (width, height), eight_bits.tobytes()), transform)
     assert image is not None
-    return np.asarray(image).astype(np.float32) / np.float32(255)
+    result: Values = np.asarray(image).astype(np.float32) / np.float32(255)
+    return result
 
 
 @lru_cache(maxsize=16)

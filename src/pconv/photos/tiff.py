@@ -16,10 +16,12 @@ from PIL import Image, ImageFile, TiffImagePlugin
 from pconv.errors import ImageFileError
 from pconv.photos import decode as decoding
 from pconv.photos import ifd
+from pconv.photos.collect import DAMAGE
 from pconv.photos.deep import is_deep, pixels_of, read_deep
 from pconv.photos.metadata import Metadata
 from pconv.photos.orientation import upright
 from pconv.photos.photo import Photo
+from pconv.photos.previews import photoshop_without_thumbnails, without_pictures, xmp_without_pictures
 
 XMP, IPTC, PHOTOSHOP, ICC = 700, 33723, 34377, 34675
 _OF_THE_PIXELS = {
@@ -28,6 +30,7 @@ _OF_THE_PIXELS = {
     341, 342, 347, 512, 513, 514, 515, 517, 518, 519, 520, 521, 529, 530, 531, 532, 559,
 }  # fmt: skip
 """Tags that say how the pixels are laid out, or where other pictures lie: the writer has its own."""
+_BLOBS = {"iptc": IPTC, "photoshop": PHOTOSHOP}
 _DEEP = {"RGB": "RGB;16", "RGBA": "RGBA;16", "RGBX": "RGB;16", "CMYK": "CMYK;16"}
 _RESOLUTION_UNITS = {2: 1.0, 3: 2.54}
 
@@ -69,11 +72,11 @@ def decode(source: decoding.Source, max_pixels: int) -> Photo:
 def _opened(data: bytes) -> ImageFile.ImageFile | None:
     try:
         return TiffImagePlugin.TiffImageFile(BytesIO(data))
-    except decoding.DAMAGE:
+    except DAMAGE:
         return None
 
 
-def _by_tifffile(source: decoding.Source) -> NDArray[np.generic]:
+def _by_tifffile(source: decoding.Source) -> NDArray[Any]:
     import tifffile
 
     with tifffile.TiffFile(BytesIO(source.data)) as file:
@@ -84,7 +87,7 @@ def _by_tifffile(source: decoding.Source) -> NDArray[np.generic]:
     return pixels if pixels.ndim == 3 else pixels[..., None]
 
 
-def _mode_of(source: decoding.Source, pixels: NDArray[np.generic], photometric: int) -> str:
+def _mode_of(source: decoding.Source, pixels: NDArray[Any], photometric: int) -> str:
     modes = {(1, 1): "L", (1, 2): "LA", (2, 3): "RGB", (2, 4): "RGBA", (5, 4): "CMYK"}
     mode = modes.get((photometric, pixels.shape[2])) if pixels.ndim == 3 else None
     if mode is None or pixels.dtype not in (np.uint8, np.uint16):
@@ -106,7 +109,7 @@ def _first_directory(source: decoding.Source) -> tuple[dict[int, ifd.Entry], ifd
         while following and following not in seen and len(seen) < 1000:
             seen.add(following)
             _, following = ifd.read(data, order, following, big)
-    except (struct.error, ifd.BrokenDirectory) as error:
+    except (struct.error, ifd.BrokenDirectoryError) as error:
         raise ImageFileError(f"{source.name} is damaged or cut short: TIFF, but {error}") from error
     return {entry.code: entry for entry in entries}, order, len(seen)
 
@@ -114,7 +117,7 @@ def _first_directory(source: decoding.Source) -> tuple[dict[int, ifd.Entry], ifd
 def _number(tags: dict[int, ifd.Entry], code: int, order: ifd.Order, default: int) -> int:
     try:
         return tags[code].integer(order) if code in tags else default
-    except ifd.BrokenDirectory:
+    except ifd.BrokenDirectoryError:
         return default
 
 
@@ -131,13 +134,13 @@ def _metadata(source: decoding.Source, tags: dict[int, ifd.Entry], order: ifd.Or
     return Metadata(
         format="TIFF",
         orientation=orientation if 1 <= orientation <= 8 else 1,
-        exif=ifd.structure(described, order) if described else b"",
-        xmp=tags[XMP].data if XMP in tags else b"",
+        exif=without_pictures(ifd.structure(described, order)) if described else b"",
+        xmp=xmp_without_pictures(tags[XMP].data) if XMP in tags else b"",
         icc=tags[ICC].data if ICC in tags else b"",
         dpi=(resolution[0] * per_unit, resolution[1] * per_unit) if per_unit and all(resolution) else None,
         encoding=MappingProxyType(
             {"compressed": _number(tags, 259, order, 1) != 1, "order": order}
-            | {code: tags[code].data for code in (IPTC, PHOTOSHOP) if code in tags}
+            | {name: tags[code].data for name, code in _BLOBS.items() if code in tags}
         ),
     )
 
@@ -149,7 +152,7 @@ def _ratio(entry: ifd.Entry | None, order: ifd.Order) -> float:
     return float(above / below) if below else 0.0
 
 
-def encode(pixels: NDArray[np.generic], mode: str, photo: Photo, metadata: Metadata) -> bytes:
+def encode(pixels: NDArray[Any], mode: str, photo: Photo, metadata: Metadata) -> bytes:
     """A TIFF file of ``(H, W, C)`` pixels as they are to be stored."""
     import tifffile
 
@@ -157,7 +160,7 @@ def encode(pixels: NDArray[np.generic], mode: str, photo: Photo, metadata: Metad
     try:
         order, place = ifd.header(exif) if exif else ("<", 0)
         entries = ifd.read(exif, order, place)[0] if exif else []
-    except ifd.BrokenDirectory:
+    except ifd.BrokenDirectoryError:
         order, entries = "<", []
     inner = [entry for entry in entries if entry.inside]
     plain = [e for e in entries if e.inside is None and e.code not in _OF_THE_PIXELS and e.code not in (XMP, ICC)]
@@ -165,12 +168,9 @@ def encode(pixels: NDArray[np.generic], mode: str, photo: Photo, metadata: Metad
     tags += [_tag(entry.code, 4, bytes(4)) for entry in inner]
     if metadata.xmp:
         tags.append(_tag(XMP, 1, metadata.xmp))
-    for code in (IPTC, PHOTOSHOP):
-        if code in metadata.encoding:
-            from pconv.photos.jpeg import without_thumbnails
-
-            data = metadata.encoding[code]
-            tags.append(_tag(code, 1 if code == PHOTOSHOP else 7, without_thumbnails(data)))
+    for name, code in _BLOBS.items():
+        if name in metadata.encoding:
+            tags.append(_tag(code, 7, photoshop_without_thumbnails(metadata.encoding[name])))
     file = BytesIO()
     tifffile.imwrite(
         file,

@@ -12,6 +12,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
+from starlette.types import Receive, Scope, Send
 
 import pconv
 from pconv.serve.docs_page import add_docs
@@ -20,7 +21,7 @@ from pconv.serve.guard import App, Guard
 from pconv.serve.openapi import DESCRIPTION, INFO, INPAINT
 from pconv.serve.options import FORMATS
 from pconv.serve.refusals import RefusedError, error_body
-from pconv.serve.service import Service
+from pconv.serve.service import Answer, Service
 
 STATIC = Path(__file__).parent / "static"
 ROUTES = frozenset({"/", "/api/v1/inpaint", "/api/v1/info", "/healthz", "/metrics", "/docs", "/openapi.json"})
@@ -63,7 +64,7 @@ def _add_routes(app: FastAPI, service: Service) -> None:
             answer = await service.inpaint(request.receive, request.headers)
         except ClientGoneError:
             return Response(status_code=499)  # nobody reads it
-        return Response(answer.body, media_type=answer.kind, headers={**answer.headers, "Cache-Control": "no-store"})
+        return _Picture(answer)
 
     @app.get("/api/v1/info", summary="What fills here, and its limits", **INFO)
     async def info() -> dict[str, Any]:
@@ -102,6 +103,21 @@ def about(service: Service) -> dict[str, Any]:
             "queue": settings.queue,
         },
     }
+
+
+class _Picture(Response):
+    """A filled picture, which counts as held in memory until it is sent."""
+
+    def __init__(self, answer: Answer) -> None:
+        headers = {**answer.headers, "Cache-Control": "no-store"}
+        super().__init__(answer.body, media_type=answer.kind, headers=headers)
+        self._sent = answer.sent
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._sent()
 
 
 async def _refused(request: Request, error: Exception) -> Response:

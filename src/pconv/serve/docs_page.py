@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.resources import files
 from typing import Any
 
+import fastapi_swagger
 from fastapi import FastAPI, Response
 
 from pconv.serve.openapi import TOKEN_SCHEME
@@ -29,7 +30,7 @@ _TYPES = {"swagger-ui-bundle.js": "text/javascript", "swagger-ui.css": "text/css
 
 def add_docs(app: FastAPI) -> None:
     """The page, its assets, and a scheme for the token in the schema."""
-    assets = files("fastapi_swagger") / "resources"
+    assets = files(fastapi_swagger) / "resources"
 
     @app.get("/docs", include_in_schema=False)
     async def docs() -> Response:

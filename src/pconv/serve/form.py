@@ -38,11 +38,17 @@ class Held:
             raise busy("memory", "the server holds as many pictures as its memory is meant for; try again soon", 2)
         self.now += amount
 
+    def add(self, amount: int) -> None:
+        """Count what is there already, bound or not: an answer is not thrown away, but nothing new comes in."""
+        self.now += amount
+
     def give_back(self, amount: int) -> None:
         self.now -= amount
 
 
-async def read_form(receive: Receive, headers: Mapping[str, str], settings: Settings, held: Held) -> dict[str, bytes]:
+async def read_form(
+    receive: Receive, headers: Mapping[str, str], settings: Settings, held: Held
+) -> dict[str, bytearray]:
     """The parts of a request's body by name: :data:`FILES`, and those of :data:`TEXTS` that were sent.
 
     What is read counts in ``held``; the caller gives it back (the sum of the parts' lengths).
@@ -144,15 +150,14 @@ class _Parts:
             "on_end": self._on_end,
         }
 
-    def complete(self) -> dict[str, bytes]:
-        """Each part, taken over: at no time are all of them here twice."""
+    def complete(self) -> dict[str, bytearray]:
         for name in NEEDED:
             if name not in self._parts:
                 raise RefusedError(422, "missing_field", f"the part {name} is missing: send image and mask as files")
         for name in FILES:
             if name in self._parts and not self._parts[name]:
                 raise RefusedError(422, "empty_file", f"the part {name} is an empty file")
-        return {name: bytes(self._parts.pop(name)) for name in list(self._parts)}
+        return self._parts
 
     def forget(self) -> None:
         self._held.give_back(sum(map(len, self._parts.values())))

@@ -45,6 +45,8 @@ SECRET_ROUTES = ("/api/", "/metrics")
 _LOG = logging.getLogger("pconv.serve")
 _HEADER = 16_384
 """Bytes of address and headers; h11 has the same bound, but lets through what comes in one piece."""
+_PIECE = 262_144
+"""Bytes that are handed on at a time."""
 _SMALL_BODY = 1_000_000
 _DRAIN_SECONDS = 1.0
 
@@ -164,9 +166,13 @@ class _Answer:
             if "x-pconv-error" in headers:
                 self.code = headers["x-pconv-error"]
                 del headers["x-pconv-error"]
-        elif message["type"] == "http.response.body":
-            self.size += len(message.get("body", b""))
-        await self._send(message)
+            await self._send(message)
+            return
+        body = memoryview(message.get("body", b""))
+        self.size += len(body)
+        for at in range(0, len(body) or 1, _PIECE):  # a piece is only sent when the client has taken most of the last
+            more = at + _PIECE < len(body) or message.get("more_body", False)
+            await self._send({"type": "http.response.body", "body": bytes(body[at : at + _PIECE]), "more_body": more})
 
     async def refuse(self, refusal: RefusedError) -> None:
         headers = {"Content-Type": "application/json", "Content-Length": str(len(refusal.body)), **refusal.headers}

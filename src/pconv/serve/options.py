@@ -38,7 +38,7 @@ class Options:
     quality: int | None = None
 
 
-def parse_options(fields: Mapping[str, bytes]) -> Options:
+def parse_options(fields: Mapping[str, bytes | bytearray]) -> Options:
     """Raises RefusedError: a value that is not one of those that the field takes."""
     texts = {name: _text(name, value) for name, value in fields.items()}
     return Options(
@@ -50,7 +50,7 @@ def parse_options(fields: Mapping[str, bytes]) -> Options:
     )
 
 
-def _text(name: str, value: bytes) -> str:
+def _text(name: str, value: bytes | bytearray) -> str:
     try:
         return value.decode("ascii").strip()
     except UnicodeDecodeError as error:

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from io import BytesIO
 
 import numpy as np
@@ -41,7 +42,7 @@ class Task:
     hole: NDArray[np.bool_]
     notes: tuple[str, ...]
 
-    @property
+    @cached_property
     def hole_ratio(self) -> float:
         return float(self.hole.mean())
 
@@ -135,7 +136,9 @@ def open_task(image: bytes, mask: bytes, options: Options, settings: Settings) -
         )
     if not hole.any():
         notes.append("the mask marks nothing to fill, so the photo came back as it was")
-    return Task(photo, hole, (*photo.notes, *notes))
+    task = Task(photo, hole, (*photo.notes, *notes))
+    task.hole_ratio  # noqa: B018  # computed here, in a thread, and not later in the event loop
+    return task
 
 
 def back_in_original(original: bytes, photo: Photo, options: Options, settings: Settings) -> Photo:

@@ -7,12 +7,14 @@ import os
 import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 from urllib.parse import quote
 
 from pconv.errors import ModelError
+from pconv.serve import memory
 from pconv.serve.filler import Filler, Job
 from pconv.serve.form import FILES, ClientGoneError, Held, Receive, boundary_of, check_length, read_form
 from pconv.serve.jobs import Jobs
@@ -27,11 +29,12 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Answer:
-    """A filled picture's bytes, and the headers that tell about it."""
+    """A filled picture's bytes, the headers that tell about it, and what to call once it is sent."""
 
     body: bytes
     kind: str
     headers: dict[str, str]
+    sent: Callable[[], None]
 
 
 class Service:
@@ -71,7 +74,7 @@ class Service:
         finally:
             self._bytes.give_back(size)
 
-    async def _answer(self, form: dict[str, bytes]) -> Answer:
+    async def _answer(self, form: dict[str, bytearray]) -> Answer:
         start = time.perf_counter()
         try:
             async with asyncio.timeout(self.settings.seconds):
@@ -82,9 +85,10 @@ class Service:
                 503, "time_limit", f"the fill took longer than the {limit} seconds it may take"
             ) from error
 
-    async def _filled(self, form: dict[str, bytes], start: float) -> Answer:
-        options = parse_options({name: value for name, value in form.items() if name not in FILES})
-        image, mask, original = form["image"], form["mask"], form.get("original")
+    async def _filled(self, form: dict[str, bytearray], start: float) -> Answer:
+        files = {name: await self._in_thread(bytes, form.pop(name)) for name in FILES if name in form}
+        image, mask, original = files["image"], files["mask"], files.get("original")
+        options = parse_options(form)
         seen = await self._in_thread(look, image, "the image", self.settings)
         check_sizes(seen, await self._in_thread(look, mask, "the mask", self.settings))
         if original is not None:
@@ -93,7 +97,7 @@ class Service:
             task = await self._in_thread(open_task, image, mask, options, self.settings)
             ratio, notes = task.hole_ratio, task.notes
             photo = task.photo
-            if task.hole.any():
+            if ratio:
                 job = Job(task, options.feather)
                 del task, photo
                 try:
@@ -110,7 +114,8 @@ class Service:
             "X-Pconv-Hole-Ratio": f"{ratio:.6f}",
             **({"X-Pconv-Notes": "; ".join(quote(note, safe=" ,:()'") for note in notes)} if notes else {}),
         }
-        return Answer(body, kind, about)
+        self._bytes.add(len(body))
+        return Answer(body, kind, about, partial(self._bytes.give_back, len(body)))
 
     @contextmanager
     def _holding(self, pixels: int) -> Iterator[None]:
@@ -119,6 +124,9 @@ class Service:
             yield
         finally:
             self._pixels.give_back(pixels)
+            if pixels > memory.LARGE:
+                with suppress(RuntimeError):  # the server closes
+                    self._threads.submit(memory.give_back)
 
     async def _in_thread(self, function: Callable[..., Result], *arguments: Any) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)

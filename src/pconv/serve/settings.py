@@ -24,7 +24,7 @@ class Settings:
 
     token: str | None = None
     hosts: frozenset[str] | None = frozenset({"localhost", "127.0.0.1", "::1"})
-    max_bytes: int = 100 * MB
+    max_bytes: int = 200 * MB
     max_pixels: int = 100 * MB
     seconds: float = 120.0
     queue: int = 32

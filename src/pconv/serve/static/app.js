@@ -41,16 +41,20 @@ export class App {
   }
 
   /**
-   * @param {Blob} blob
+   * @param {Blob} file
    * @param {string} name
    */
-  async open(blob, name) {
+  async open(file, name) {
     if (this.busy) return say("One moment: this can be done when the work in progress has ended.");
     const most = this.info?.limits ?? {};
     await this.work("Opening", async (signal) => {
-      if (most.bytes && blob.size > most.bytes) {
+      if (most.bytes && file.size > most.bytes) {
         throw new ApiError("too_large", `${name} is too large: the server takes ${megabytes(most.bytes)} at most.`);
       }
+      const bytes = await file.arrayBuffer().catch(() => {
+        throw new ApiError("unreadable", `${name} cannot be read; is it still there?`);
+      });
+      const blob = new Blob([bytes], { type: file.type }); // the file may change on the disk, or go
       const picture = await this.pictures.read(blob, signal);
       const { width, height } = picture;
       if (most.pixels && width * height > most.pixels) {
@@ -69,7 +73,7 @@ export class App {
         const back = { label: "Back to it", run: () => this.restore(previous, true) };
         warn(`This replaces ${previous.session.name}.`, back, { calm: true });
       }
-    }, () => this.open(blob, name));
+    }, () => this.open(file, name));
   }
 
   /**
@@ -103,10 +107,13 @@ export class App {
       const image = editor.current;
       const kind = await kindOf(image);
       const mask = await encodeMask(editor.map, 1);
-      // PNG holds everything that other formats do: no fill rounds what another fill left alone.
-      const format = kind === "png" ? "same" : "png";
-      const fields = { image: named(image, editor.name, kind), mask, format, feather: String(this.feather) };
-      const { blob, seconds, ratio, notes } = await inpaint(fields, { onUpload: progress.upload, signal });
+      const fields = { image: named(image, editor.name, kind), mask, feather: String(this.feather) };
+      const ask = (/** @type {string} */ format) => inpaint({ ...fields, format }, { onUpload: progress.upload, signal });
+      // As PNG, no fill rounds what another fill left alone. It holds what all other formats do, but for CMYK's inks.
+      const { blob, seconds, ratio, notes } = await ask(kind === "png" ? "same" : "png").catch((error) => {
+        if (error instanceof ApiError && error.code === "format" && kind !== "png") return ask("same");
+        throw error;
+      });
       const picture = await decodePhoto(blob).catch(() => {
         throw new ApiError("answer", "What the server sent back is not a picture; nothing has changed.");
       });

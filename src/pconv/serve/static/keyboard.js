@@ -1,5 +1,7 @@
 // Keys: short cuts, and a cursor on the photo that paints without a mouse.
 
+import { say } from "./ui.js";
+
 /** @typedef {import("./app.js").App} App */
 /** @typedef {import("./shapes.js").Point} Point */
 
@@ -124,6 +126,7 @@ export class Keyboard {
       if (painter.lift()) this.pointers.onLift();
     } else {
       painter.put(at);
+      if (painter.down) say("Lowered: arrows paint, Enter lifts, Escape cancels.");
     }
     this.onCursor();
   }

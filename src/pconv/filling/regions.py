@@ -1,0 +1,187 @@
+"""Where to compute: boxes around groups of holes with enough context, and tiles where a box is too large.
+
+Pure geometry. Boxes and tiles begin on the network's own grid, because moving the photo by a few pixels under the
+network's strides changes a fill more than all context does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+CONTEXT = 64
+"""Known pixels around every hole. More changes the result no more than moving the photo by a few pixels does, and
+PSNR not at all (benchmarks/context.py)."""
+
+OVERLAP = 2 * CONTEXT
+"""Pixels over which neighbouring tiles are blended: in the middle of it each has its context."""
+
+CELL = 32
+"""Holes are grouped on a grid of this many pixels."""
+
+WORTH_MERGING = 1.2
+"""Boxes are computed as one if that costs at most this much more."""
+
+WORTH_WHOLE = 1.25
+"""Larger tiles are taken as long as they cost at most this much more than the cheapest."""
+
+LARGE = 1024 * 1024
+"""Pixels up to which a box is never cut for speed, only for memory."""
+
+TILE_SIDES = (256, 512, 768, 1024, 1536, 2048, 3072, 4096)
+
+
+class Box(NamedTuple):
+    """Rows ``top`` to ``bottom`` and columns ``left`` to ``right``, ends excluded."""
+
+    top: int
+    bottom: int
+    left: int
+    right: int
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        return slice(self.top, self.bottom), slice(self.left, self.right)
+
+    @property
+    def area(self) -> int:
+        return (self.bottom - self.top) * (self.right - self.left)
+
+    def moved(self, down: int, right: int) -> Box:
+        return Box(self.top + down, self.bottom + down, self.left + right, self.right + right)
+
+    def union(self, other: Box) -> Box:
+        return Box(
+            min(self.top, other.top), max(self.bottom, other.bottom),
+            min(self.left, other.left), max(self.right, other.right),
+        )  # fmt: skip
+
+
+class Region(NamedTuple):
+    """A box to compute, and which of the wanted pixels in it are its own: ``(h, w)`` bool."""
+
+    box: Box
+    wanted: NDArray[np.bool_]
+
+
+def regions(wanted: NDArray[np.bool_], multiple: int) -> Iterator[Region]:
+    """Boxes that hold all pixels of ``(H, W)`` ``wanted`` with their context; each pixel is one region's own.
+
+    Args:
+        wanted: True where a colour is to be computed.
+        multiple: boxes begin at multiples of it, and end there or at the border.
+    """
+    height, width = wanted.shape
+    cells = _cells(wanted)
+    labels, boxes = _groups(_widened(cells, CONTEXT // CELL))
+    merged = _merged([_aligned(box, multiple, height, width) for box in boxes])
+    for box, members in merged:
+        own = wanted[box.slices]
+        if len(boxes) > 1:
+            rows, columns = np.arange(box.top, box.bottom) // CELL, np.arange(box.left, box.right) // CELL
+            own = own & np.isin(labels, members)[rows][:, columns]
+        yield Region(box, own)
+
+
+def tile_side(wanted: NDArray[np.bool_], most: float) -> int:
+    """The side of the tiles in which ``(h, w)`` ``wanted`` is computed best, if ``most`` pixels fit at once.
+
+    Small tiles follow a thin hole and leave out what nobody wants; large ones overlap less and see more.
+    """
+    height, width = map(int, wanted.shape)
+    if height * width <= min(most, LARGE):
+        return max(height, width)
+    able = [side for side in TILE_SIDES if side * side <= most] or [TILE_SIDES[0]]
+    if height * width <= most:
+        able.append(max(height, width))
+    costs = [sum(box.area for box in tiles(wanted, side)) for side in able]
+    cheapest = min(costs)
+    return max([side for side, cost in zip(able, costs, strict=True) if cost <= WORTH_WHOLE * cheapest])
+
+
+def tiles(wanted: NDArray[np.bool_], side: int) -> list[Box]:
+    """Overlapping tiles in which something is wanted, row by row."""
+    height, width = wanted.shape
+    rows, columns = spans(height, side), spans(width, side)
+    boxes = [Box(top, bottom, left, right) for top, bottom in rows for left, right in columns]
+    return [box for box in boxes if wanted[box.slices].any()]
+
+
+def spans(length: int, side: int) -> list[tuple[int, int]]:
+    """Beginnings and ends of the tiles along one direction: all of one size, overlapping by OVERLAP or a little more.
+
+    All begin at multiples of ``side - OVERLAP`` but the last, which ends at the border.
+    """
+    if length <= side:
+        return [(0, length)]
+    step = side - OVERLAP
+    count = -(-(length - side) // step)
+    last = -(-(length - side) // OVERLAP) * OVERLAP  # still on the network's grid
+    return [*((i * step, i * step + side) for i in range(count)), (last, length)]
+
+
+def _cells(wanted: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which cells of the grid have a wanted pixel."""
+    height, width = wanted.shape
+    by_rows = np.logical_or.reduceat(wanted, np.arange(0, height, CELL), axis=0)
+    cells: NDArray[np.bool_] = np.logical_or.reduceat(by_rows, np.arange(0, width, CELL), axis=1)
+    return cells
+
+
+def _widened(cells: NDArray[np.bool_], reach: int) -> NDArray[np.bool_]:
+    for axis in (0, 1):
+        padded = np.pad(cells, [(reach, reach) if a == axis else (0, 0) for a in (0, 1)])
+        cells = np.asarray(np.lib.stride_tricks.sliding_window_view(padded, 2 * reach + 1, axis=axis).any(axis=-1))
+    return cells
+
+
+def _groups(cells: NDArray[np.bool_]) -> tuple[NDArray[np.int32], list[Box]]:
+    """Number the connected groups of cells from 1, and give each one's box, in pixels."""
+    labels = np.zeros(cells.shape, np.int32)
+    boxes: list[Box] = []
+    height, width = cells.shape
+    for start in zip(*(places.tolist() for places in np.nonzero(cells)), strict=True):
+        if labels[start]:
+            continue
+        number = len(boxes) + 1
+        labels[start] = number
+        open_ends, found = [start], [start]
+        while open_ends:
+            row, column = open_ends.pop()
+            for y in range(max(row - 1, 0), min(row + 2, height)):
+                for x in range(max(column - 1, 0), min(column + 2, width)):
+                    if cells[y, x] and not labels[y, x]:
+                        labels[y, x] = number
+                        open_ends.append((y, x))
+                        found.append((y, x))
+        rows, columns = zip(*found, strict=True)
+        boxes.append(Box(min(rows) * CELL, (max(rows) + 1) * CELL, min(columns) * CELL, (max(columns) + 1) * CELL))
+    return labels, boxes
+
+
+def _aligned(box: Box, multiple: int, height: int, width: int) -> Box:
+    return Box(
+        box.top // multiple * multiple, min(-(-box.bottom // multiple) * multiple, height),
+        box.left // multiple * multiple, min(-(-box.right // multiple) * multiple, width),
+    )  # fmt: skip
+
+
+def _merged(boxes: list[Box]) -> list[tuple[Box, list[int]]]:
+    """Boxes, each with the numbers of its groups; near ones become one where that costs little."""
+    done: list[tuple[Box, list[int]]] = []
+    for number, box in enumerate(boxes, 1):
+        members = [number]
+        changed = True
+        while changed:
+            changed = False
+            for other in done:
+                union = box.union(other[0])
+                if union.area <= WORTH_MERGING * (box.area + other[0].area):
+                    box, members, changed = union, other[1] + members, True
+                    done.remove(other)
+                    break
+        done.append((box, members))
+    return done
