@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from conftest import pixels_of
+from desk import pixels_of
 from PIL import Image
 
 PHONE = {"viewport": {"width": 390, "height": 780}, "device_scale_factor": 2, "has_touch": True, "is_mobile": True}

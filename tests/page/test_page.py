@@ -7,7 +7,7 @@ from base64 import b64encode
 import cv2
 import numpy as np
 import pytest
-from conftest import pixels_of
+from desk import pixels_of
 from PIL import Image, ImageCms, ImageOps
 
 STROKE = ((30, 30), (60, 40), (90, 80))
