@@ -38,6 +38,7 @@ def test_a_busy_server_is_said_and_can_be_tried_again(painted):
     [
         (413, "<h1>Request Entity Too Large</h1>", "larger than the server accepts", False),
         (500, "", "answered with an error (500)", True),
+        (503, '{"error": {"code": "time_limit", "message": "It took too long."}}', "It took too long.", False),
         (401, '{"error": {"code": "token", "message": "send it"}}', "wants its token", False),
         (422, '{"error": {"code": "mask_size", "message": "The mask is odd."}}', "The mask is odd.", False),
         (200, "no picture", "not a picture", False),

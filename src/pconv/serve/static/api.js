@@ -134,6 +134,6 @@ async function failure(status, body, after) {
     // not one of pconv's own answers, but a proxy's, say
   }
   if (status === 401) message = WITHOUT_REASON[401];
-  const again = status === 429 || status === 408 || status >= 500;
+  const again = status === 429 || status === 408 || (status >= 500 && code !== "time_limit");
   return new ApiError(code, message, { status, retryAfter: again ? Math.max(0, Number(after) || 0) : null });
 }
