@@ -7,18 +7,32 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-import pytest
 from conftest import Grey, block, encoded, filler, noise, parts, pixels
 from PIL import Image
 from test_hostile import END, part, read_answer, request
 
-from pconv import Inpainter
-from pconv.errors import ModelError
-from pconv.filling.wide import fill_wide
-from pconv.photos.photo import from_pil
-from pconv.serve.batches import fill_together
-from pconv.serve.filler import Filler, Job
+from pconv import Inpainter, irregular_hole
+from pconv.errors import DeviceMemoryError, ModelError
+from pconv.photos.photo import Photo, from_pil
+from pconv.serve.filler import Filler, Job, StoppedError
 from pconv.serve.pictures import Task
+
+
+class Spy:
+    """A backend that remembers the shapes it was asked for."""
+
+    def __init__(self, backend, after_first=lambda: None):
+        self._backend, self._after_first, self.seen = backend, after_first, []
+
+    def __getattr__(self, name):
+        return getattr(self._backend, name)
+
+    def fill(self, pictures, holes):
+        self.seen.append(pictures.shape)
+        filled = self._backend.fill(pictures, holes)
+        if len(self.seen) == 1:
+            self._after_first()
+        return filled
 
 
 def body(width=40, height=30, seed=0):
@@ -55,44 +69,68 @@ class TestBatches:
         assert read_answer(first)[0] == 200
         assert server.backend.seen == [(1, 3, 30, 40), (3, 3, 30, 40), (1, 3, 30, 64), (1, 3, 30, 40)]
 
-    def test_large_ones_and_feathered_ones_go_alone(self):
+    def test_large_ones_go_alone(self):
         photo = from_pil(noise())
-        hole = np.asarray(block()) > 0
-        assert Job(Task(photo, hole, ())).size == (30, 40)
-        assert Job(Task(photo, hole, ()), feather=2).size is None
-        assert Job(Task(photo, np.zeros((30, 769), bool), ())).size is None
+        assert Job(Task(photo, np.asarray(block()) > 0, ())).size == (30, 40)
+        assert Job(Task(photo, np.zeros((1024, 1025), bool), ())).size is None
 
-    @pytest.mark.parametrize("wide", [False, True])
-    def test_batched_answers_equal_unbatched_ones(self, wide):
-        """Of the bundled model, bit for bit; also where a hole needs smaller pictures, which then are batched too."""
-        bundled = Filler(Inpainter(backend="onnxruntime"))
-        jobs = []
-        for seed in range(4):
-            edge = 2 if wide and seed % 2 else 60
-            mask = np.zeros((160, 200), bool)
-            mask[edge:-edge, edge + seed : -edge] = True
-            jobs.append(Job(Task(from_pil(noise(200, 160, seed=seed)), mask, ())))
-        together = bundled.fill(jobs)
+    def test_batched_answers_equal_unbatched_ones(self):
+        """Of the bundled model, bit for bit, with holes of all kinds: wide (filled in several calls of the network, of
+        several sizes), small and far apart, feathered, and one where nothing goes together."""
+        inpainter = Inpainter(backend="onnxruntime")
+        holes = np.zeros((5, 256, 288), bool)
+        holes[0, 20:-20, 30:-30] = holes[1, 20:-20, 40:-30] = True
+        holes[2, 100:110, 100:110] = holes[2, 200:210, 20:30] = True
+        holes[3] = irregular_hole(256, 288, (0.2, 0.3), generator=np.random.default_rng(0))
+        holes[4] = irregular_hole(256, 288, (0.2, 0.3), generator=np.random.default_rng(1))
+        photos = [from_pil(noise(288, 256, seed=seed)) for seed in range(5)]
+        inpainter.backend = Spy(inpainter.backend)
+        jobs = [
+            Job(Task(photo, hole, ()), feather=5 if n == 1 else 0)
+            for n, (photo, hole) in enumerate(zip(photos, holes, strict=True))
+        ]
+        together = Filler(inpainter).fill(jobs)
+        batches = inpainter.backend.seen
+        alone = Inpainter(backend="onnxruntime")
+        alone.backend = Spy(alone.backend)
         for job, photo in zip(jobs, together, strict=True):
-            (alone,) = bundled.fill([job])
-            assert (photo.pixels == alone.pixels).all()
-            whole = Inpainter(backend="onnxruntime")(job.task.photo, job.task.hole)
-            assert (photo.pixels == whole.pixels).all()
+            expected = alone(job.task.photo, job.task.hole, feather=job.feather)
+            assert (photo.pixels == expected.pixels).all()
             assert (photo.pixels[~job.task.hole] == job.task.photo.pixels[~job.task.hole]).all()
+        assert sum(shape[0] for shape in batches) == len(alone.backend.seen)
+        assert len(batches) < len(alone.backend.seen) - 3
+        assert len({shape[2:] for shape in batches}) > 3
 
-    def test_the_small_function_is_fill_wide(self):
-        backend = Inpainter(backend="onnxruntime").backend
-        rng = np.random.default_rng(0)
-        holes = np.zeros((3, 160, 130), bool)
-        holes[0, 70:90, 60:80] = holes[1, 3:157, 2:128] = holes[2, 3:120, 2:128] = True
-        pictures = np.where(holes[:, None], 0, rng.random((3, 3, 160, 130))).astype(np.float32)
-        together = fill_together(backend, pictures, holes)
-        for n in range(3):
-            assert (together[n] == fill_wide(backend, pictures[n], holes[n])).all()
+    def test_one_that_is_dropped_leaves_the_others(self):
+        """Between two calls of the network; the others' next call has one picture less."""
+        holes = np.zeros((3, 256, 288), bool)
+        holes[:, 20:-20, 30:-30] = True
+        inpainter = Inpainter(backend="onnxruntime")
+        alone = inpainter(from_pil(noise(288, 256)), holes[0])
+        jobs = [Job(Task(from_pil(noise(288, 256)), hole, ())) for hole in holes]
+        spy = inpainter.backend = Spy(inpainter.backend, after_first=jobs[1].dropped.set)
+        first, dropped, last = Filler(inpainter).fill(jobs)
+        assert isinstance(dropped, StoppedError)
+        assert (first.pixels == alone.pixels).all()
+        assert (last.pixels == alone.pixels).all()
+        assert [shape[0] for shape in spy.seen][:2] == [3, 2]
+
+    def test_a_batch_that_does_not_fit_is_done_one_by_one(self):
+        class Small(Grey):
+            def fill(self, pictures, holes):
+                if len(pictures) > 1:
+                    raise DeviceMemoryError("too much at once")
+                return super().fill(pictures, holes)
+
+        hole = np.asarray(block()) > 0
+        small = Small()
+        photos = filler(small).fill([Job(Task(from_pil(noise(seed=n)), hole, ())) for n in range(3)])
+        assert [type(photo) for photo in photos] == [Photo] * 3
+        assert small.seen == [(1, 3, 30, 40)] * 3
 
     def test_one_that_breaks_does_not_break_the_others(self):
         class Brittle(Grey):
-            def fill(self, pictures, holes):
+            def fill(self, *_):
                 filled, reached = super().fill(pictures, holes)
                 white = (pictures[:, :, :1, :1] == 1).all(axis=1, keepdims=True)
                 return np.where(white, np.float32(np.nan), filled), reached
@@ -192,22 +230,18 @@ class TestGone:
 
     def test_one_that_leaves_while_being_filled_frees_the_worker_at_the_next_call(self, serving):
         """A wide hole is several calls of the network; only the first of them is made."""
-
-        class Narrow(Grey):
-            def fill(self, pictures, holes):
-                filled, reached = super().fill(pictures, holes)
-                return filled, reached & ~holes
-
-        server = serving(Narrow())
+        mask = encoded(block(400, 300, 20, 20, 380, 280))
+        wide = part("image", encoded(noise(400, 300))) + part("mask", mask)
+        server = serving()
         server.backend.go.clear()
         leaves = server.connect()
-        leaves.sendall(body(400, 300))
+        leaves.sendall(request(wide + END))
         server.until(lambda: len(server.backend.seen) == 1)
         leaves.close()
         server.until(lambda: server.running == 1 and next(iter(server.service.jobs._running)).dropped.is_set())
         server.backend.go.set()
         server.until(lambda: server.running == 0)
-        assert server.backend.seen == [(1, 3, 300, 400)]
+        assert len(server.backend.seen) == 1
         assert counted(server, ("pconv_dropped_total", {"state": "running"})) == 1
         assert server.post().status_code == 200
 
@@ -279,7 +313,7 @@ def test_many_clients_get_their_own_picture(serving):
 
 def test_a_model_that_diverged_is_our_fault_and_says_so(serving):
     class Diverged(Grey):
-        def fill(self, pictures, holes):
+        def fill(self, *_):
             return np.full_like(pictures, np.nan), np.ones_like(holes)
 
     answer = serving(Diverged()).post()
@@ -288,6 +322,27 @@ def test_a_model_that_diverged_is_our_fault_and_says_so(serving):
         "code": "model",
         "message": "the model's output is not finite: its training diverged; use another checkpoint",
     }
+
+
+def test_too_little_memory_on_the_device_is_said(serving):
+    class Small(Grey):
+        def fill(self, *_):
+            raise DeviceMemoryError("the cpu has too little memory for this")
+
+    server = serving(Small())
+    answer = server.post()
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "memory")
+    assert int(answer.headers["retry-after"]) > 1
+
+
+def test_a_worker_outlives_whatever_happens(serving, monkeypatch):
+    server = serving()
+    monkeypatch.setattr(Filler, "fill", lambda *_: 1 / 0)
+    answer = server.post()
+    assert (answer.status_code, answer.json()["error"]["code"]) == (500, "internal")
+    assert "division" not in answer.text
+    monkeypatch.undo()
+    assert server.post().status_code == 200
 
 
 def test_a_16_bit_photo_stays_one(serving):

@@ -80,7 +80,8 @@ def serve(
         from pconv.serve.settings import MB, Settings
 
     local = is_loopback(host)
-    if not local and token is None:
+    made = not local and token is None
+    if made:
         token = _made_token(host)
     settings = Settings(
         token=token,
@@ -97,13 +98,17 @@ def serve(
         service = Service(_load(model, devices or ("auto",), backend, precision), settings)
         set_up_logging(verbose)
         server = make_server(service)
-        pages = addresses(sock, host, token)
+        pages = addresses(sock, host)
+        fragment = f"#token={token}" if token else ""
 
         def started() -> None:
             computes = service.fillers[0].about
             click.echo(f"{service.model} with {computes.name} on {computes.device} in {computes.precision}", err=True)
-            click.echo(f"pconv is at {' and '.join(pages)} (Ctrl-C stops it)", err=True)
-            if browse and click.launch(pages[0]) != 0:
+            shown = [page + (fragment if made else "") for page in pages]
+            click.echo(f"pconv is at {' and '.join(shown)} (Ctrl-C stops it)", err=True)
+            if token and not made:
+                click.echo("the page takes the token from its address: add #token=YOUR_TOKEN", err=True)
+            if browse and click.launch(pages[0] + fragment) != 0:
                 click.echo("note: no browser could be opened; go to the address yourself", err=True)
 
         server.on_start = started

@@ -1,33 +1,112 @@
-"""Several small pictures of one size through the network at a time."""
+"""Several pictures through the network at a time, each filled exactly as it would be alone."""
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from pconv.filling.backends import Backend
-from pconv.filling.wide import halved
 
-WHOLE_SIDE = 768
-"""Pictures up to this side are filled as one piece: cutting the hole out would save little."""
+Result = TypeVar("Result")
+Answer = tuple[NDArray[np.float32], NDArray[np.bool_]]
 
 
-def fill_together(backend: Backend, pictures: NDArray[np.float32], holes: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Fill ``(B, C, H, W)`` pictures, values in 0..1, where ``(B, H, W)`` ``holes`` are True.
+@dataclass
+class _Call:
+    pictures: NDArray[np.float32]
+    holes: NDArray[np.bool_]
+    answered: threading.Event = field(default_factory=threading.Event)
+    answer: Answer | Exception | None = None
 
-    Each comes out as :func:`pconv.filling.wide.fill_wide` makes it alone: what no known pixel reaches comes from half
-    the size, where those that need it go together again.
+
+class Together:
+    """The network for several threads in lockstep: once all of them have called it or ended, calls of one shape run
+    as one.
+
+    What the network is asked for stays the business of who fills (:mod:`pconv.filling`): its boxes, tiles and smaller
+    pictures are the same as for one picture alone.
     """
-    filled, reached = backend.fill(pictures, holes[:, None])
-    wide = [n for n, hole in enumerate(holes) if not (reached[n].all() or hole.all() or min(hole.shape) < 2)]
-    if not wide:
-        return filled
-    smaller = [halved(pictures[n], holes[n]) for n in wide]
-    coarse = fill_together(backend, np.stack([s[0] for s in smaller]), np.stack([s[1] for s in smaller]))
-    height, width = holes.shape[1:]
-    filled = filled.copy()
-    for n, picture in zip(wide, coarse, strict=True):
-        planes = [Image.fromarray(plane).resize((width, height), Image.Resampling.BILINEAR) for plane in picture]
-        filled[n] = np.where(reached[n], filled[n], np.stack([np.asarray(plane) for plane in planes]))
-    return filled
+
+    def __init__(self, backend: Backend, threads: int) -> None:
+        self._backend, self._threads = backend, threads
+        self._calls: list[_Call] = []
+        self._changed = threading.Condition()
+
+    def fill(self, pictures: NDArray[np.float32], holes: NDArray[np.bool_]) -> Answer:
+        """What :meth:`pconv.filling.backends.Backend.fill` says; called by the threads."""
+        call = _Call(pictures, holes)
+        with self._changed:
+            self._calls.append(call)
+            self._changed.notify()
+        call.answered.wait()
+        if isinstance(call.answer, Exception):
+            raise call.answer
+        assert call.answer is not None
+        return call.answer
+
+    def leave(self) -> None:
+        """This thread will not call any more."""
+        with self._changed:
+            self._threads -= 1
+            self._changed.notify()
+
+    def serve(self) -> None:
+        """Answer until all threads have left; called by who started them."""
+        while self._threads:
+            with self._changed:
+                self._changed.wait_for(lambda: len(self._calls) == self._threads)
+                calls, self._calls = self._calls, []
+            alike: dict[tuple[int, ...], list[_Call]] = {}
+            for call in calls:
+                alike.setdefault(call.pictures.shape, []).append(call)
+            for group in alike.values():
+                self._run(group)
+
+    def _run(self, calls: Sequence[_Call]) -> None:
+        try:
+            filled, reached = self._backend.fill(
+                np.concatenate([call.pictures for call in calls]), np.concatenate([call.holes for call in calls])
+            )
+        except Exception as error:
+            if len(calls) > 1:  # such as too little memory for all at once
+                for call in calls:
+                    self._run([call])
+                return
+            calls[0].answer = error
+            calls[0].answered.set()
+            return
+        start = 0
+        for call in calls:
+            end = start + len(call.pictures)
+            call.answer = filled[start:end], reached[start:end]
+            call.answered.set()
+            start = end
+
+
+def side_by_side(backend: Backend, works: Sequence[Callable[[Together], Result]]) -> list[Result | Exception]:
+    """Do all works, each in a thread of its own, and return what each returned or raised."""
+    together = Together(backend, len(works))
+    results: dict[int, Result | Exception] = {}
+
+    def do(number: int) -> None:
+        try:
+            results[number] = works[number](together)
+        except Exception as error:
+            results[number] = error
+        finally:
+            together.leave()
+
+    threads = [
+        threading.Thread(target=do, args=(number,), name=f"pconv-batch-{number}") for number in range(len(works))
+    ]
+    for thread in threads:
+        thread.start()
+    together.serve()
+    for thread in threads:
+        thread.join()
+    return [results[number] for number in range(len(works))]

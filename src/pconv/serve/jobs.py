@@ -92,7 +92,11 @@ class Jobs:
             batch = self._next_batch()
             self._running.update(batch)
             start = time.perf_counter()
-            answers = await loop.run_in_executor(filler.thread, filler.fill, list(batch))
+            answers: list[Photo | Exception]
+            try:
+                answers = await loop.run_in_executor(filler.thread, filler.fill, list(batch))
+            except Exception as error:  # such as no memory for a thread: this worker has to live on
+                answers = [error] * len(batch)
             self._count(len(batch), time.perf_counter() - start)
             for (job, answer), photo in zip(batch.items(), answers, strict=True):
                 del self._running[job]

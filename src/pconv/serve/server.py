@@ -91,14 +91,13 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def addresses(sock: socket.socket, host: str, token: str | None) -> list[str]:
-    """Where a browser finds the page; the token stays in the fragment, which browsers never send."""
+def addresses(sock: socket.socket, host: str) -> list[str]:
+    """Where a browser finds the page."""
     port = sock.getsockname()[1]
     names: Sequence[str] = [host]
     if host in ("0.0.0.0", "::", ""):
         names = ["127.0.0.1", socket.gethostname()]
-    fragment = f"#token={token}" if token else ""
-    return [f"http://{f'[{name}]' if ':' in name else name}:{port}/{fragment}" for name in names]
+    return [f"http://{f'[{name}]' if ':' in name else name}:{port}/" for name in names]
 
 
 def set_up_logging(verbose: bool) -> None:
@@ -106,7 +105,7 @@ def set_up_logging(verbose: bool) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
     for name, level in (
-        ("pconv.serve", logging.DEBUG if verbose else logging.INFO),
+        ("pconv", logging.DEBUG if verbose else logging.INFO),
         ("uvicorn.error", logging.ERROR),
         ("python_multipart", logging.CRITICAL),
         ("PIL", logging.CRITICAL),

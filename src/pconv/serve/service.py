@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from pconv.errors import ModelError
+from pconv.errors import DeviceMemoryError, InputError, ModelError
 from pconv.serve import memory
 from pconv.serve.filler import Filler, Job
 from pconv.serve.form import FILES, ClientGoneError, Held, Receive, boundary_of, check_length, read_form
@@ -21,7 +21,7 @@ from pconv.serve.jobs import Jobs
 from pconv.serve.metrics import Metrics
 from pconv.serve.options import parse_options
 from pconv.serve.pictures import back_in_original, check_sizes, encode, look, open_task
-from pconv.serve.refusals import RefusedError
+from pconv.serve.refusals import RefusedError, busy
 from pconv.serve.settings import Settings
 
 Result = TypeVar("Result")
@@ -100,10 +100,8 @@ class Service:
             if ratio:
                 job = Job(task, options.feather)
                 del task, photo
-                try:
+                with _told():
                     photo = await self.jobs.run(job)
-                except ModelError as error:
-                    raise RefusedError(500, "model", str(error)) from error
                 del job
             if original is not None:
                 photo = await self._in_thread(back_in_original, original, photo, options, self.settings)
@@ -130,6 +128,21 @@ class Service:
 
     async def _in_thread(self, function: Callable[..., Result], *arguments: Any) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """What went wrong while filling, as it is told to clients."""
+    try:
+        yield
+    except RefusedError:
+        raise
+    except InputError as error:
+        raise RefusedError(422, "image", str(error)) from error
+    except DeviceMemoryError as error:
+        raise busy("memory", str(error), 30) from error
+    except ModelError as error:
+        raise RefusedError(500, "model", str(error)) from error
 
 
 async def _while_connected(receive: Receive, work: Coroutine[Any, Any, Result]) -> Result:
