@@ -114,14 +114,18 @@ def measure(page: Page, address: str, path: Path) -> None:
     with Row(page, "brush 145 px, 100 %"):
         stroke(page, 0.1, 0.2, 0.9, 0.8)
     print()
-    code = """async marked => {
-      const [{ HoleMap }, jobs, { outline }] = await Promise.all(["/holes.js", "/jobs.js", "/shapes.js"].map(each => import(each)));
+    code = """async () => {
+      const modules = ["/holes.js", "/jobs.js", "/shapes.js"].map(each => import(each));
+      const [{ HoleMap }, jobs, { outline }] = await Promise.all(modules);
       const map = new HoleMap(6000, 4000);
       map.begin();
-      for (let i = 0; i < 40; i++) map.paint(outline.stroke({ x: 150 * i, y: 200 }, { x: 5900 - 140 * i, y: 3900 }, 90), true);
+      for (let i = 0; i < 40; i++) {
+        map.paint(outline.stroke({ x: 150 * i, y: 200 }, { x: 5900 - 140 * i, y: 3900 }, 90), true);
+      }
       map.commit();
       const times = [];
-      for (const task of [() => jobs.encodeMask(map, 1), () => jobs.encodeMask(map, 8), () => jobs.growMask(map, 20)]) {
+      const { encodeMask, growMask } = jobs;
+      for (const task of [() => encodeMask(map, 1), () => encodeMask(map, 8), () => growMask(map, 20)]) {
         const start = performance.now();
         await task();
         times.push((performance.now() - start) / 1000);
@@ -129,7 +133,7 @@ def measure(page: Page, address: str, path: Path) -> None:
       return times;
     }"""
     upload, export, grow = page.evaluate(code)
-    print(f"In the worker: the mask as PNG for the server {upload:.2f} s, for export {export:.2f} s; grown by 20 px {grow:.2f} s")
+    print(f"In the worker: the mask for the server {upload:.2f} s, for export {export:.2f} s; grown {grow:.2f} s")
 
 
 def main() -> None:
