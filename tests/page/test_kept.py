@@ -38,7 +38,7 @@ ANSWERS = [  # status, body, part of the sentence, whether it can be tried again
     (500, "", "answered with an error (500)", True),
     (503, '{"error": {"code": "time_limit", "message": "It took too long."}}', "It took too long.", False),
     (401, '{"error": {"code": "token", "message": "send it"}}', "wants its token", False),
-    (422, '{"error": {"code": "mask_size", "message": "The mask is odd."}}', "The mask is odd.", False),
+    (422, '{"error": {"code": "mask_size", "message": "the mask is odd"}}', "The mask is odd.", False),
     (200, "no picture", "not a picture", False),
 ]
 
@@ -125,6 +125,21 @@ def test_a_new_photo_takes_the_place_of_the_old_one_and_a_second_tab_is_its_own(
     second.goto(address)
     second.wait_for_selector("body[data-started=true][data-state=empty]")
     second.close()
+
+
+def test_a_browser_that_keeps_nothing_still_works_and_says_so(desks, photo):
+    desk = desks()
+    forbid = "for (const area of ['localStorage', 'sessionStorage', 'indexedDB'])"
+    forbid += " Object.defineProperty(window, area, { get() { throw new DOMException('no', 'SecurityError'); } });"
+    desk.context.add_init_script(forbid)
+    desk.page.reload()
+    desk.started()
+    assert "cannot keep your work" in desk.warned()
+    desk.open(photo)
+    desk.stroke((30, 30))
+    desk.fill()
+    desk.page.click("#theme-button")
+    desk.complaints.clear()  # the page's own note about the storage
 
 
 def test_steps_are_bounded(desk):

@@ -1,5 +1,7 @@
 // The server's HTTP API. Every failure is an ApiError with a sentence for the person at the page.
 
+import { keep, kept } from "./kept.js";
+
 const TOKEN = "pconv-token";
 
 /** @typedef {{name: string, version: string, model: string, backend: string, device: string,
@@ -29,12 +31,12 @@ export function adoptToken() {
   fragment.delete("token");
   const rest = fragment.toString();
   history.replaceState(null, "", location.pathname + location.search + (rest && `#${rest}`));
-  sessionStorage.setItem(TOKEN, token);
+  keep("sessionStorage", TOKEN, token);
 }
 
 /** @returns {Record<string, string>} */
 function authorization() {
-  const token = sessionStorage.getItem(TOKEN);
+  const token = kept("sessionStorage", TOKEN);
   return token ? { Authorization: `Bearer ${token}` } : {};
 }
 
@@ -109,6 +111,12 @@ function unreachable() {
   return new ApiError("unreachable", message, { retryAfter: 0 });
 }
 
+/** The server's sentences begin small, as a program's do. @param {string} text */
+function sentence(text) {
+  const whole = text.charAt(0).toUpperCase() + text.slice(1);
+  return /[.!?)]$/.test(whole) ? whole : `${whole}.`;
+}
+
 /** @type {Record<number, string>} */
 const WITHOUT_REASON = {
   401: "The server wants its token: open the page at the address that “pconv serve” printed.",
@@ -133,7 +141,7 @@ async function failure(status, body, after) {
   } catch {
     // not one of pconv's own answers, but a proxy's, say
   }
-  if (status === 401) message = WITHOUT_REASON[401];
+  message = status === 401 ? WITHOUT_REASON[401] : sentence(message);
   const again = status === 429 || status === 408 || (status >= 500 && code !== "time_limit");
   return new ApiError(code, message, { status, retryAfter: again ? Math.max(0, Number(after) || 0) : null });
 }

@@ -1,7 +1,7 @@
 // What a person can do: open, fill, undo, compare, download. Each function is one of the page's buttons.
 
 import { ApiError, inpaint } from "./api.js";
-import { kindOf, nameFor } from "./formats.js";
+import { kindOf, nameFor, named } from "./formats.js";
 import { HoleMap } from "./holes.js";
 import { decodePhoto, encodeMask, growMask, readMask } from "./jobs.js";
 import { Pictures } from "./pictures.js";
@@ -280,16 +280,6 @@ function fail(error, again) {
   const reason = error instanceof Error ? error.message : String(error);
   warn(`Something went wrong in the page (${reason}). What you painted is kept.`, again && { label: "Try again", run: again });
   console.error(error);
-}
-
-/**
- * A file under a name: the server goes by its content, people reading a log by its name.
- * @param {Blob} blob
- * @param {string} name
- * @param {import("./formats.js").Kind} kind
- */
-function named(blob, name, kind) {
-  return new File([blob], nameFor(name, "", kind), { type: kind ? `image/${kind}` : blob.type });
 }
 
 /** @param {number} ratio */

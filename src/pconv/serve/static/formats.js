@@ -36,6 +36,16 @@ export function nameFor(name, addition, kind) {
   return stem + addition + (suffix && sameKind(suffix, kind) ? suffix : (SUFFIXES[kind] ?? suffix));
 }
 
+/**
+ * A file under a name: the server goes by its content, people reading a log by its name.
+ * @param {Blob} blob
+ * @param {string} name
+ * @param {Kind} kind
+ */
+export function named(blob, name, kind) {
+  return new File([blob], nameFor(name, "", kind), { type: kind ? `image/${kind}` : blob.type });
+}
+
 /** Whether a file name's suffix is one of the kind's: .jpeg stays .jpeg. @param {string} suffix @param {Kind} kind */
 function sameKind(suffix, kind) {
   const known = suffix.toLowerCase().slice(1);

@@ -4,6 +4,7 @@ import { adoptToken, getInfo } from "./api.js";
 import { App } from "./app.js";
 import { Compare } from "./compare.js";
 import { Editor } from "./editor.js";
+import { keep } from "./kept.js";
 import { Keyboard } from "./keyboard.js";
 import { receivePhotos } from "./receive.js";
 import { Painter } from "./painter.js";
@@ -46,11 +47,11 @@ app.onState = () => {
   input("size").value = String(Math.round((100 * Math.log(painter.size)) / Math.log(painter.largest)));
   input("size").setAttribute("aria-valuetext", `${painter.size} pixels`);
   compare.update();
-  keep();
+  watchSaving();
 };
 
 /** Tests, and whoever looks into a page that lost something, see here whether all is saved. */
-function keep() {
+function watchSaving() {
   document.body.dataset.saved = "false";
   const { queue } = storage;
   queue.then(() => {
@@ -175,7 +176,7 @@ function nextTheme() {
   const next = THEMES[(THEMES.indexOf(theme()) + 1) % THEMES.length];
   if (next === "auto") delete document.documentElement.dataset.theme;
   else document.documentElement.dataset.theme = next;
-  localStorage.setItem("pconv-theme", next);
+  keep("localStorage", "pconv-theme", next);
   nameTheme();
   say({ auto: "Colours as your system has them.", light: "Light colours.", dark: "Dark colours." }[next] ?? "");
 }

@@ -3,6 +3,8 @@
 // A session is a photo with its versions, its hole map and its history. Every tab has one; a tab that opens takes up
 // the newest session that no other tab has.
 
+import { keep, kept } from "./kept.js";
+
 /** @typedef {import("./history.js").Step} Step */
 
 /**
@@ -51,7 +53,7 @@ export class Storage {
       await done(this.database.transaction("sessions").objectStore("sessions").getAll())
     );
     all.sort((one, other) => other.saved - one.saved);
-    const own = sessionStorage.getItem(OWN);
+    const own = kept("sessionStorage", OWN);
     if (own && (await locked(own, 1000))) this.id = own;
     for (const { id } of all) if (!this.id && (await locked(id, 0))) this.id = id;
     const saved = all.some(({ id }) => id === this.id) ? await this.load(this.id) : null;
@@ -59,7 +61,7 @@ export class Storage {
       this.id = Date.now().toString(36) + Math.random().toString(36).slice(2);
       await locked(this.id, 0);
     }
-    sessionStorage.setItem(OWN, this.id);
+    keep("sessionStorage", OWN, this.id);
     for (const { id } of all.slice(MOST_SESSIONS)) if (id !== this.id) await this.forget(id);
     return saved;
   }

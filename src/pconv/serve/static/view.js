@@ -1,9 +1,10 @@
 // What is on the screen: the photo, the hole map over it, where they lie and how large.
 //
-// Costs follow what is seen, not the photo's size: the photo is drawn from the level nearest to the zoom, the hole
-// map is sampled at the screen's pixels, and while painting only where it changed.
+// Costs follow what is seen, not the photo's size: the photo is drawn from the level nearest to the zoom; the hole map
+// is in marking.js.
 
 import { union } from "./holes.js";
+import { Marking } from "./marking.js";
 
 /** @typedef {import("./holes.js").Box} Box */
 /** @typedef {import("./holes.js").HoleMap} HoleMap */
@@ -26,8 +27,8 @@ export class View {
     this.stage = stage;
     this.photo = photo;
     this.mask = mask;
+    this.marking = new Marking(mask);
     this.photoContext = /** @type {CanvasRenderingContext2D} */ (photo.getContext("2d"));
-    this.maskContext = /** @type {CanvasRenderingContext2D} */ (mask.getContext("2d"));
     /** @type {Picture | null} */
     this.picture = null;
     /** The photo's version that the picture shows. */
@@ -53,10 +54,8 @@ export class View {
     this.allStale = true;
     /** @type {Box | null} */
     this.staleBox = null;
-    this.pixels = this.maskContext.createImageData(1, 1);
     /** @type {CanvasPattern | null} */
     this.squares = null;
-    this.colours = palette();
     /** Called after the photo moved or changed its size on the screen. */
     this.onMove = () => {};
     new ResizeObserver(() => this.resize()).observe(stage);
@@ -79,11 +78,9 @@ export class View {
     this.width = Math.max(1, clientWidth);
     this.height = Math.max(1, clientHeight);
     this.density = density;
-    for (const canvas of [this.photo, this.mask]) {
-      canvas.width = Math.round(this.width * density);
-      canvas.height = Math.round(this.height * density);
-    }
-    this.pixels = this.maskContext.createImageData(this.mask.width, this.mask.height);
+    this.photo.width = Math.round(this.width * density);
+    this.photo.height = Math.round(this.height * density);
+    this.marking.resize(this.photo.width, this.photo.height);
     if (this.fitted) this.fit();
     else this.place(this.scale, this.width / 2 - middle.x * this.scale, this.height / 2 - middle.y * this.scale);
   }
@@ -223,6 +220,12 @@ export class View {
     }
   }
 
+  /** @param {Box | null} box @param {boolean} smooth */
+  drawMask(box, smooth) {
+    const zoom = this.scale * this.density;
+    this.marking.draw(this.map, box, { zoom, left: this.x * this.density, top: this.y * this.density }, smooth);
+  }
+
   /** What shows where the photo is transparent. @param {number} width @param {number} height */
   drawSquares(width, height) {
     const { photoContext: context } = this;
@@ -232,82 +235,6 @@ export class View {
     const [x, y] = [Math.round(left), Math.round(top)];
     context.fillRect(x, y, Math.round(left + width) - x, Math.round(top + height) - y);
   }
-
-  /**
-   * @param {Box | null} box pixels of the photo; null: all
-   * @param {boolean} smooth four samples per pixel of the screen, where the photo is shown reduced
-   */
-  drawMask(box, smooth) {
-    const { map, mask, maskContext: context } = this;
-    if (!map || (!map.count && !map.recording)) {
-      context.clearRect(0, 0, mask.width, mask.height);
-      return;
-    }
-    const zoom = this.scale * this.density;
-    const [left, top] = [this.x * this.density, this.y * this.density];
-    const x0 = box ? Math.max(0, Math.floor(left + box.x0 * zoom) - 1) : 0;
-    const y0 = box ? Math.max(0, Math.floor(top + box.y0 * zoom) - 1) : 0;
-    const x1 = box ? Math.min(mask.width, Math.ceil(left + box.x1 * zoom) + 1) : mask.width;
-    const y1 = box ? Math.min(mask.height, Math.ceil(top + box.y1 * zoom) + 1) : mask.height;
-    if (x0 >= x1 || y0 >= y1) return;
-    const samples = smooth && zoom < 1 ? 2 : 1;
-    const columns = sampled(x0, x1, samples, left, zoom, map.width);
-    const rows = sampled(y0, y1, samples, top, zoom, map.height);
-    const out = new Uint32Array(this.pixels.data.buffer);
-    const stripes = Math.round(left) + Math.round(top);
-    const weight = 4 / samples ** 2; // of one sample, in quarters
-    const covered = new Uint8Array(x1 - x0);
-    for (let y = y0; y < y1; y++) {
-      covered.fill(0);
-      for (let j = 0; j < samples; j++) cover(covered, map, rows[(y - y0) * samples + j], columns, samples);
-      const to = y * mask.width + x0;
-      for (let i = 0; i < covered.length; i++) {
-        out[to + i] = covered[i] ? this.colours[covered[i] * weight + ((x0 + i + y - stripes) & 8 ? 5 : 0)] : 0;
-      }
-    }
-    context.putImageData(this.pixels, 0, 0, x0, y0, x1 - x0, y1 - y0);
-  }
-}
-
-/**
- * Count the hole pixels among the samples of a row of the screen. The page's busiest loop.
- * @param {Uint8Array} covered
- * @param {HoleMap} map
- * @param {number} row of the photo, or -1
- * @param {Int32Array} columns of the photo, `samples` for each pixel of the screen
- * @param {number} samples
- */
-function cover(covered, map, row, columns, samples) {
-  if (row < 0) return;
-  const { words } = map;
-  const start = row * map.stride;
-  if (samples === 1) {
-    for (let i = 0; i < covered.length; i++) {
-      const column = columns[i];
-      if (column >= 0) covered[i] += (words[start + (column >>> 5)] >>> (column & 31)) & 1;
-    }
-    return;
-  }
-  for (let i = 0; i < columns.length; i++) {
-    const column = columns[i];
-    if (column >= 0) covered[i >> 1] += (words[start + (column >>> 5)] >>> (column & 31)) & 1;
-  }
-}
-
-/**
- * The photo's columns (or rows) under the screen's, -1 outside it.
- * @param {number} from
- * @param {number} to
- * @param {number} samples per pixel of the screen
- * @param {number} offset
- * @param {number} zoom
- * @param {number} length
- */
-function sampled(from, to, samples, offset, zoom, length) {
-  return Int32Array.from({ length: (to - from) * samples }, (_, i) => {
-    const at = Math.floor((from + (i + 0.5) / samples - offset) / zoom);
-    return at < length ? Math.max(-1, at) : -1;
-  });
 }
 
 /** @param {CanvasRenderingContext2D} context */
@@ -320,17 +247,4 @@ function squares(context) {
   colours.fillRect(0, 0, 8, 8);
   colours.fillRect(8, 8, 8, 8);
   return /** @type {CanvasPattern} */ (context.createPattern(tile, "repeat"));
-}
-
-/** Two stripes of the mask's colour, each in five steps of opacity: stripes show on a photo of any colour. */
-function palette() {
-  const colours = [
-    [255, 45, 110],
-    [225, 15, 85],
-  ];
-  return Uint32Array.from(
-    colours.flatMap(([red, green, blue]) =>
-      [0, 1, 2, 3, 4].map((quarters) => ((quarters * 63.75) << 24) | (blue << 16) | (green << 8) | red),
-    ),
-  );
 }
