@@ -130,7 +130,7 @@ class TestBatches:
 
     def test_one_that_breaks_does_not_break_the_others(self):
         class Brittle(Grey):
-            def fill(self, *_):
+            def fill(self, pictures, holes):
                 filled, reached = super().fill(pictures, holes)
                 white = (pictures[:, :, :1, :1] == 1).all(axis=1, keepdims=True)
                 return np.where(white, np.float32(np.nan), filled), reached
@@ -313,7 +313,7 @@ def test_many_clients_get_their_own_picture(serving):
 
 def test_a_model_that_diverged_is_our_fault_and_says_so(serving):
     class Diverged(Grey):
-        def fill(self, *_):
+        def fill(self, pictures, holes):
             return np.full_like(pictures, np.nan), np.ones_like(holes)
 
     answer = serving(Diverged()).post()

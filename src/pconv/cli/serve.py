@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -34,7 +33,7 @@ SHORTEST_TOKEN = 12
     "--max-megabytes", type=click.FloatRange(min=0.01), default=200.0, show_default=True, help="Of a request."
 )
 @click.option(
-    "--max-megapixels", type=click.FloatRange(min=0.01), default=100.0, show_default=True, help="Of a photo."
+    "--max-megapixels", type=click.FloatRange(0.01, 178), default=100.0, show_default=True, help="Of a photo."
 )
 @click.option(
     "--time-limit", type=click.FloatRange(min=0.1), default=120.0, show_default=True, help="Seconds for one."
@@ -114,7 +113,6 @@ def serve(
         server.on_start = started
         server.run(sockets=[sock])
     click.echo("stopped", err=True)
-    sys.exit(0)
 
 
 def _load(model: str, devices: tuple[str, ...], backend: str, precision: str) -> list[Filler]:

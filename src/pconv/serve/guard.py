@@ -43,7 +43,7 @@ HEADERS = {
 SECRET_ROUTES = ("/api/", "/metrics")
 """They need the token where there is one; the page, its documentation and the health tell nothing about anyone."""
 _LOG = logging.getLogger("pconv.serve")
-_HEADER = 16_384
+_MOST_HEADER = 16_384
 """Bytes of address and headers; h11 has the same bound, but lets through what comes in one piece."""
 _PIECE = 262_144
 """Bytes that are handed on at a time."""
@@ -82,10 +82,7 @@ class Guard:
 
     def _check(self, scope: Scope) -> None:
         headers, settings = Headers(scope=scope), self._settings
-        if (
-            len(scope["raw_path"]) + len(scope["query_string"]) + sum(len(k) + len(v) for k, v in headers.raw)
-            > _HEADER
-        ):
+        if _header_size(scope) > _MOST_HEADER:
             raise RefusedError(431, "headers", "the request's headers are too long", {"Connection": "close"})
         host = headers.get("host", "")
         if settings.hosts is not None and not _allowed(host, settings.hosts):
@@ -157,7 +154,7 @@ class _Answer:
     async def send(self, message: MutableMapping[str, Any]) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            if self.status >= 400:
+            if self.status >= 400 and self.status != 408:
                 await self._incoming.drain()
             headers = MutableHeaders(scope=message)
             for name, value in HEADERS.items():
@@ -180,6 +177,10 @@ class _Answer:
         self.code = refusal.code
         await self.send({"type": "http.response.start", "status": refusal.status, "headers": raw})
         await self.send({"type": "http.response.body", "body": refusal.body})
+
+
+def _header_size(scope: Scope) -> int:
+    return len(scope["raw_path"]) + len(scope["query_string"]) + sum(len(k) + len(v) for k, v in scope["headers"])
 
 
 def is_loopback(host: str) -> bool:

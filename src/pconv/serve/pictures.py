@@ -7,7 +7,6 @@ else takes part.
 from __future__ import annotations
 
 import logging
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -173,9 +172,7 @@ def encode(photo: Photo, kind: str, options: Options) -> tuple[bytes, str]:
 @contextmanager
 def _blaming(what: str) -> Iterator[None]:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
+        yield
     except RefusedError:
         raise
     except InputError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import warnings
 from collections.abc import Callable, Sequence
 from types import FrameType
 
@@ -102,6 +103,7 @@ def addresses(sock: socket.socket, host: str) -> list[str]:
 
 def set_up_logging(verbose: bool) -> None:
     """One line for each request on stderr; the parsers' own warnings, which quote what came, stay out."""
+    warnings.filterwarnings("ignore", module=r"PIL\.|tifffile")
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
     for name, level in (
