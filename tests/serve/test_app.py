@@ -115,7 +115,7 @@ def test_openapi_describes_the_form(grey_server):
     post = schema["paths"]["/api/v1/inpaint"]["post"]
     form = post["requestBody"]["content"]["multipart/form-data"]["schema"]
     assert form["required"] == ["image", "mask"]
-    assert set(form["properties"]) == {"image", "mask", "grow", "feather", "invert", "format", "quality"}
+    assert set(form["properties"]) == {"image", "mask", "original", "grow", "feather", "invert", "format", "quality"}
     assert {"200", "413", "503"} <= set(post["responses"])
 
 

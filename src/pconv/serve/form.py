@@ -20,7 +20,8 @@ from pconv.serve.settings import Settings, seconds_allowed
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
-FILES = ("image", "mask")
+NEEDED = ("image", "mask")
+FILES = (*NEEDED, "original")
 TEXTS = ("grow", "feather", "invert", "format", "quality")
 TEXT_BYTES = 64
 """Of an option's value; the longest that means anything has 5."""
@@ -150,10 +151,11 @@ class _Parts:
         }
 
     def complete(self) -> dict[str, bytearray]:
-        for name in FILES:
+        for name in NEEDED:
             if name not in self._parts:
                 raise RefusedError(422, "missing_field", f"the part {name} is missing: send image and mask as files")
-            if not self._parts[name]:
+        for name in FILES:
+            if name in self._parts and not self._parts[name]:
                 raise RefusedError(422, "empty_file", f"the part {name} is an empty file")
         return self._parts
 

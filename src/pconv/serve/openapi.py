@@ -70,6 +70,11 @@ INPAINT: dict[str, Any] = {
                         "properties": {
                             "image": {**_FILE, "description": "The photo"},
                             "mask": {**_FILE, "description": "An image of the photo's size: white is filled"},
+                            "original": {
+                                **_FILE,
+                                "description": "The file that the image, a PNG, was made of by earlier fills: the"
+                                " answer is that file with what was filled, with its metadata and its quality",
+                            },
                             "grow": {**_REACH, "description": "Pixels by which the hole grows"},
                             "feather": {**_REACH, "description": "Pixels inside the hole's edge that blend"},
                             "invert": {"type": "boolean", "default": False, "description": "Black is filled"},

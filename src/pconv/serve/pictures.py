@@ -24,6 +24,7 @@ from pconv.photos.formats import BY_NAME, BY_SUFFIX
 from pconv.photos.holes import MaskFile, hole_of
 from pconv.photos.photo import Photo
 from pconv.serve.options import FORMATS, Options
+from pconv.serve.original import as_original
 from pconv.serve.refusals import RefusedError
 from pconv.serve.settings import Settings
 
@@ -137,6 +138,28 @@ def open_task(image: bytes, mask: bytes, options: Options, settings: Settings) -
     task = Task(photo, hole, (*photo.notes, *notes))
     task.hole_ratio  # noqa: B018  # computed here, in a thread, and not later in the event loop
     return task
+
+
+def back_in_original(original: bytes, photo: Photo, options: Options, settings: Settings) -> Photo:
+    """The file that the photo came from, with what was filled.
+
+    Raises:
+        RefusedError: that file is damaged, has another size, or cannot be written as it is asked for.
+    """
+    with _blaming("the original"):
+        source = read_photo(original, "the original", settings.max_pixels)
+    if (source.height, source.width) != (photo.height, photo.width):
+        raise RefusedError(
+            422,
+            "original_size",
+            f"the original has {source.width}x{source.height} and the image {photo.width}x{photo.height} pixels:"
+            " they must be of one size",
+        )
+    try:
+        check_storable(source, options.suffix, options.quality)
+    except InputError as error:
+        raise RefusedError(422, "format", str(error)) from error
+    return as_original(source, photo)
 
 
 def encode(photo: Photo, kind: str, options: Options) -> tuple[bytes, str]:

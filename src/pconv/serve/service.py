@@ -20,7 +20,7 @@ from pconv.serve.form import FILES, ClientGoneError, Held, Receive, boundary_of,
 from pconv.serve.jobs import Jobs
 from pconv.serve.metrics import Metrics
 from pconv.serve.options import parse_options
-from pconv.serve.pictures import check_sizes, encode, look, open_task
+from pconv.serve.pictures import back_in_original, check_sizes, encode, look, open_task
 from pconv.serve.refusals import RefusedError, busy
 from pconv.serve.settings import Settings
 
@@ -86,11 +86,14 @@ class Service:
             ) from error
 
     async def _filled(self, form: dict[str, bytearray], start: float) -> Answer:
-        image, mask = [await self._in_thread(bytes, form.pop(name)) for name in FILES]
+        files = {name: await self._in_thread(bytes, form.pop(name)) for name in FILES if name in form}
+        image, mask, original = files["image"], files["mask"], files.get("original")
         options = parse_options(form)
         seen = await self._in_thread(look, image, "the image", self.settings)
         check_sizes(seen, await self._in_thread(look, mask, "the mask", self.settings))
-        with self._holding(seen.pixels):
+        if original is not None:
+            kind = (await self._in_thread(look, original, "the original", self.settings)).kind
+        with self._holding(seen.pixels * (1 if original is None else 2)):
             task = await self._in_thread(open_task, image, mask, options, self.settings)
             ratio, notes = task.hole_ratio, task.notes
             photo = task.photo
@@ -100,7 +103,9 @@ class Service:
                 with _told():
                     photo = await self.jobs.run(job)
                 del job
-            body, kind = await self._in_thread(encode, photo, seen.kind, options)
+            if original is not None:
+                photo = await self._in_thread(back_in_original, original, photo, options, self.settings)
+            body, kind = await self._in_thread(encode, photo, seen.kind if original is None else kind, options)
         about = {
             "X-Pconv-Seconds": f"{time.perf_counter() - start:.3f}",
             "X-Pconv-Model": quote(self.model),
