@@ -110,7 +110,7 @@ async def ask(client: Client, http: httpx.AsyncClient, until: float, most: int) 
             if answer.status_code != 503:
                 break
             client.busy += 1
-            await asyncio.sleep(float(answer.headers["retry-after"]))
+            await asyncio.sleep(float(answer.headers.get("retry-after", "1")))
         if answer.status_code != 200:
             client.wrong.append(f"status {answer.status_code}: {answer.text[:200]}")
             continue

@@ -7,7 +7,7 @@ from urllib.parse import unquote
 import httpx
 import numpy as np
 import pytest
-from conftest import block, encoded, noise, parts, pixels
+from harness import block, encoded, noise, parts, pixels
 from PIL import Image
 
 from pconv import __version__

@@ -15,7 +15,7 @@ import httpx
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from conftest import block, noise, parts, pixels
+from harness import block, noise, parts, pixels
 from PIL import Image
 
 from pconv.cli import main

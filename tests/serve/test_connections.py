@@ -6,7 +6,7 @@ import socket
 import time
 
 import pytest
-from conftest import block, encoded, noise
+from harness import block, encoded, noise
 from test_hostile import END, part, read_answer, request
 
 GOOD = request(part("image", encoded(noise())) + part("mask", encoded(block())) + END)

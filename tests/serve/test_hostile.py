@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Grey, block, encoded, noise, parts, pixels, running_server
+from harness import Grey, block, encoded, noise, parts, pixels, running_server
 from PIL import Image, PngImagePlugin
 
 BOUNDARY = "xyz"
@@ -185,7 +185,7 @@ HOSTILE = {
     "bmp of negative width": (request(with_image(bmp_of(-60_000, 60_000))), 413, "too_many_pixels"),
     "tiff bomb": (request(with_image(tiff_of(100_000, 100_000))), 413, "too_many_pixels"),
     "tiff of noise": (request(with_image(HUGE_IFD)), 422, "unreadable"),
-    "webp bomb": (request(with_image(webp_of(16_384, 16_384))), 413, "too_many_pixels"),
+    "webp bomb": (request(with_image(webp_of(16_384, 16_384))), 422, "unreadable"),
     "a bomb as mask": (
         request(part("image", IMAGE) + part("mask", png_of(30_000, 30_000)) + END),
         413,
@@ -196,6 +196,10 @@ HOSTILE = {
         422,
         "mask_size",
     ),
+    "a bomb as original": (request(GOOD + part("original", png_of(30_000, 30_000)) + END), 413, "too_many_pixels"),
+    "text as original": (request(GOOD + part("original", "hello") + END), 415, "format"),
+    "broken original": (request(GOOD + part("original", IMAGE[:-200]) + END), 422, "unreadable"),
+    "empty original": (request(GOOD + part("original", b"") + END), 422, "empty_file"),
     "mask on its side": (request(part("image", IMAGE) + part("mask", encoded(block(30, 40))) + END), 422, "mask_size"),
     "mask of noise": (request(part("image", IMAGE) + part("mask", os.urandom(200)) + END), 415, "format"),
     "all is hole": (

@@ -40,7 +40,7 @@ def test_only_what_was_filled_changes(mode, form):
 
 
 def test_over_http_a_jpeg_keeps_its_tables(grey_server):
-    from conftest import block, encoded
+    from harness import block, encoded
 
     source = original("RGB", "JPEG", quality=71)
     first = grey_server.post(

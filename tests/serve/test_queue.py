@@ -7,7 +7,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-from conftest import Grey, block, encoded, filler, noise, parts, pixels
+from harness import Grey, block, encoded, filler, noise, parts, pixels
 from PIL import Image
 from test_hostile import END, part, read_answer, request
 

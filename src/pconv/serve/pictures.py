@@ -15,7 +15,6 @@ from io import BytesIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from pconv.errors import ImageFileError, InputError
 from pconv.photos.decode import Source, format_of
@@ -24,7 +23,6 @@ from pconv.photos.formats import BY_NAME, BY_SUFFIX
 from pconv.photos.holes import MaskFile, hole_of
 from pconv.photos.photo import Photo
 from pconv.serve.options import FORMATS, Options
-from pconv.serve.original import as_original
 from pconv.serve.refusals import RefusedError
 from pconv.serve.settings import Settings
 
@@ -100,7 +98,8 @@ def _size_of(data: bytes, what: str, form: str) -> tuple[int, int]:
         width, height = pillow_heif.open_heif(BytesIO(data)).size
         return width, height
     with Source(data, what, form).open() as image:
-        return image.size
+        width, height = image.size
+        return int(width), int(height)
 
 
 def check_sizes(image: Look, mask: Look) -> None:
@@ -140,8 +139,8 @@ def open_task(image: bytes, mask: bytes, options: Options, settings: Settings) -
     return task
 
 
-def back_in_original(original: bytes, photo: Photo, options: Options, settings: Settings) -> Photo:
-    """The file that the photo came from, with what was filled.
+def open_original(original: bytes, photo: Photo, options: Options, settings: Settings) -> Photo:
+    """The file that the photo was made of.
 
     Raises:
         RefusedError: that file is damaged, has another size, or cannot be written as it is asked for.
@@ -159,7 +158,7 @@ def back_in_original(original: bytes, photo: Photo, options: Options, settings: 
         check_storable(source, options.suffix, options.quality)
     except InputError as error:
         raise RefusedError(422, "format", str(error)) from error
-    return as_original(source, photo)
+    return source
 
 
 def encode(photo: Photo, kind: str, options: Options) -> tuple[bytes, str]:
@@ -177,8 +176,6 @@ def _blaming(what: str) -> Iterator[None]:
         raise
     except InputError as error:
         raise RefusedError(422, "mask_size" if "mask" in what else "image", str(error)) from error
-    except Image.DecompressionBombError as error:  # Pillow's WebP reader has a limit of its own
-        raise RefusedError(413, "too_many_pixels", f"{what} has more pixels than are taken here") from error
     except ImageFileError as error:
         raise RefusedError(422, "unreadable", str(error)) from error
     except MemoryError as error:

@@ -20,7 +20,8 @@ from pconv.serve.form import FILES, ClientGoneError, Held, Receive, boundary_of,
 from pconv.serve.jobs import Jobs
 from pconv.serve.metrics import Metrics
 from pconv.serve.options import parse_options
-from pconv.serve.pictures import back_in_original, check_sizes, encode, look, open_task
+from pconv.serve.original import as_original
+from pconv.serve.pictures import check_sizes, encode, look, open_original, open_task
 from pconv.serve.refusals import RefusedError, busy
 from pconv.serve.settings import Settings
 
@@ -96,15 +97,17 @@ class Service:
         with self._holding(seen.pixels * (1 if original is None else 2)):
             task = await self._in_thread(open_task, image, mask, options, self.settings)
             ratio, notes = task.hole_ratio, task.notes
-            photo = task.photo
+            photo, source = task.photo, None
+            if original is not None:
+                source = await self._in_thread(open_original, original, photo, options, self.settings)
             if ratio:
                 job = Job(task, options.feather)
                 del task, photo
                 with _told():
                     photo = await self.jobs.run(job)
                 del job
-            if original is not None:
-                photo = await self._in_thread(back_in_original, original, photo, options, self.settings)
+            if source is not None:
+                photo = await self._in_thread(as_original, source, photo)
             body, kind = await self._in_thread(encode, photo, seen.kind if original is None else kind, options)
         about = {
             "X-Pconv-Seconds": f"{time.perf_counter() - start:.3f}",
