@@ -19,6 +19,7 @@ check: $(VENV)/.ready-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	tests/page/check_types.sh
 
 bench: $(VENV)/.ready-bench
 	for each in layer network train_step inference cold_start peers sizes; do \

@@ -17,6 +17,7 @@ MAY_IMPORT = {
     "holes": BASE,
     "photos": {"errors", "files"},
     "filling": BASE | {"nn", "photos"},
+    "serve": BASE | {"photos", "filling"},
     "training": BASE | {"nn", "holes"},
     "evaluation": BASE | {"nn", "holes", "photos", "filling", "training"},
 }

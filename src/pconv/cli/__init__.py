@@ -15,6 +15,7 @@ from pconv.cli.export import export
 from pconv.cli.info import info
 from pconv.cli.inpaint import inpaint
 from pconv.cli.masks import masks
+from pconv.cli.serve import serve
 from pconv.cli.train import shards, train
 from pconv.errors import PconvError
 
@@ -38,5 +39,5 @@ def main() -> None:
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 
 
-for command in (inpaint, compare, info, export, train, shards, masks, evaluate):
+for command in (inpaint, compare, serve, info, export, train, shards, masks, evaluate):
     main.add_command(command)

@@ -1,0 +1,144 @@
+"""``pconv serve``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from pconv.cli.common import needs_extra, wrong_usage
+from pconv.errors import InputError, ModelError
+
+if TYPE_CHECKING:
+    from pconv.serve.filler import Filler
+
+SHORTEST_TOKEN = 12
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0: all of them.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), help="0: any free one.  [default: the first free one from 8000]"
+)
+@click.option("--open", "browse", is_flag=True, help="Open the page in the browser.")
+@click.option("--token", envvar="PCONV_TOKEN", help="What clients must send; also from PCONV_TOKEN.")
+@click.option("--allow-host", "names", multiple=True, help="A name that the server goes by; repeatable.")
+@click.option("--model", default="default", show_default=True, help="A bundled model, or a checkpoint's path.")
+@click.option("--device", "devices", multiple=True, help="cpu, cuda, cuda:1, mps; repeatable.  [default: auto]")
+@click.option(
+    "--backend", default="auto", show_default=True, help="onnxruntime, torch, openvino; auto takes the fastest."
+)
+@click.option("--precision", default="auto", show_default=True, help="fp32, bf16; auto: what the device is fast in.")
+@click.option(
+    "--max-megabytes", type=click.FloatRange(min=0.01), default=200.0, show_default=True, help="Of a request."
+)
+@click.option(
+    "--max-megapixels", type=click.FloatRange(0.01, 178), default=100.0, show_default=True, help="Of a photo."
+)
+@click.option(
+    "--time-limit", type=click.FloatRange(min=0.1), default=120.0, show_default=True, help="Seconds for one."
+)
+@click.option("--queue", type=click.IntRange(min=1), default=32, show_default=True, help="Photos that may wait.")
+@click.option(
+    "--batch", type=click.IntRange(min=1), default=4, show_default=True, help="Small photos filled together."
+)
+@click.option("-v", "--verbose", is_flag=True, help="Log health checks and broken files too.")
+def serve(
+    host: str,
+    port: int | None,
+    browse: bool,
+    token: str | None,
+    names: tuple[str, ...],
+    model: str,
+    devices: tuple[str, ...],
+    backend: str,
+    precision: str,
+    max_megabytes: float,
+    max_megapixels: float,
+    time_limit: float,
+    queue: int,
+    batch: int,
+    verbose: bool,
+) -> None:
+    """Open the page: drop a photo, paint over what should go, download the result. Programs have POST /api/v1/inpaint
+    (described at /docs).
+
+    Only this machine can reach it, unless --host says otherwise; then clients need a token, since anyone on the
+    network could use the machine.
+    """
+    if token is not None and len(token) < SHORTEST_TOKEN:
+        raise click.UsageError(
+            f"a token that can be guessed protects nothing; give at least {SHORTEST_TOKEN} characters"
+        )
+    if token is not None and not (token.isascii() and token.isprintable() and " " not in token):
+        raise click.UsageError("the token goes into an HTTP header: use letters, digits and signs of ASCII, no spaces")
+    with needs_extra("serve"):
+        from pconv.serve.guard import is_loopback
+        from pconv.serve.server import addresses, make_server, open_socket, set_up_logging
+        from pconv.serve.service import Service
+        from pconv.serve.settings import MB, Settings
+
+    local = is_loopback(host)
+    made = not local and token is None
+    if made:
+        token = _made_token(host)
+    settings = Settings(
+        token=token,
+        hosts=_hosts(host, names) if local or names else None,
+        max_bytes=round(max_megabytes * MB),
+        max_pixels=round(max_megapixels * MB),
+        seconds=time_limit,
+        queue=queue,
+        batch=batch,
+    )
+    with wrong_usage(InputError):
+        sock = open_socket(host, port)
+    with sock:
+        service = Service(_load(model, devices or ("auto",), backend, precision), settings)
+        set_up_logging(verbose)
+        server = make_server(service)
+        pages = addresses(sock, host)
+        fragment = f"#token={token}" if token else ""
+
+        def started() -> None:
+            computes = service.fillers[0].about
+            click.echo(f"{service.model} with {computes.name} on {computes.device} in {computes.precision}", err=True)
+            shown = [page + (fragment if made else "") for page in pages]
+            click.echo(f"pconv is at {' and '.join(shown)} (Ctrl-C stops it)", err=True)
+            if token and not made:
+                click.echo("the page takes the token from its address: add #token=YOUR_TOKEN", err=True)
+            if browse and click.launch(pages[0] + fragment) != 0:
+                click.echo("note: no browser could be opened; go to the address yourself", err=True)
+
+        server.on_start = started
+        server.run(sockets=[sock])
+    click.echo("stopped", err=True)
+
+
+def _load(model: str, devices: tuple[str, ...], backend: str, precision: str) -> list[Filler]:
+    from pconv.filling.predictor import Inpainter
+    from pconv.models import find_model
+    from pconv.serve.filler import Filler
+
+    with wrong_usage(ModelError):
+        find_model(model)
+    with wrong_usage(InputError):
+        fillers = [Filler(Inpainter(model, device, backend, precision)) for device in dict.fromkeys(devices)]
+    for filler in fillers:
+        filler.warm_up()
+    return fillers
+
+
+def _made_token(host: str) -> str:
+    import secrets
+
+    click.echo(
+        f"note: {host} can be reached from other machines, so clients need a token; this one was made for this run"
+        " (--token sets your own). Nothing is encrypted: on a network you do not trust, put a TLS proxy in front.",
+        err=True,
+    )
+    return secrets.token_urlsafe(24)
+
+
+def _hosts(host: str, names: tuple[str, ...]) -> frozenset[str]:
+    return frozenset({"localhost", "127.0.0.1", "::1", host.lower(), *(name.lower() for name in names)})

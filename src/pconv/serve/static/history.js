@@ -1,0 +1,73 @@
+// Steps that can be undone and done again. A step flips bits of the hole map and may exchange the photo.
+
+/** @typedef {import("./holes.js").Changes} Changes */
+
+/**
+ * @typedef {object} Step
+ * @property {string} what it was, for people: "brush stroke", "fill"
+ * @property {Changes} changes bits of the hole map that it flipped
+ * @property {number} from the photo's version before it
+ * @property {number} to the photo's version after it
+ */
+
+const MOST_STEPS = 500;
+const MOST_BYTES = 64e6;
+
+export class History {
+  constructor() {
+    /** @type {Step[]} */
+    this.steps = [];
+    /** How many of the steps are done; the rest were undone. */
+    this.position = 0;
+    /** The number of steps[0], counted from the photo's opening. */
+    this.first = 0;
+  }
+
+  get canUndo() {
+    return this.position > 0;
+  }
+
+  get canRedo() {
+    return this.position < this.steps.length;
+  }
+
+  /**
+   * Add a step that was just done; what was undone before is forgotten, and so are the oldest steps if there are too
+   * many.
+   * @param {Step} step
+   * @returns {{number: number, forgotten: number[]}} numbers of the step and of what was forgotten
+   */
+  push(step) {
+    const number = this.first + this.position;
+    const forgotten = this.steps.splice(this.position).map((_, i) => number + i);
+    this.steps.push(step);
+    this.position++;
+    while (this.steps.length > 1 && (this.steps.length > MOST_STEPS || this.bytes > MOST_BYTES)) {
+      this.steps.shift();
+      forgotten.push(this.first++);
+      this.position--;
+    }
+    return { number, forgotten: forgotten.filter((old) => old !== number) };
+  }
+
+  /** @returns {Step | null} the step to take back */
+  undo() {
+    return this.canUndo ? this.steps[--this.position] : null;
+  }
+
+  /** @returns {Step | null} the step to do again */
+  redo() {
+    return this.canRedo ? this.steps[this.position++] : null;
+  }
+
+  /** The versions of the photo that a step leads to or from. */
+  get versions() {
+    return new Set(this.steps.flatMap((step) => [step.from, step.to]));
+  }
+
+  get bytes() {
+    let sum = 0;
+    for (const step of this.steps) for (const bits of step.changes.values()) sum += bits.byteLength;
+    return sum;
+  }
+}
