@@ -4,13 +4,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --progress-bar on -c constraints.txt
 
-.PHONY: demo test check bench clean
+.PHONY: demo test fuzz check bench clean
 
 demo: $(VENV)/.ready
 	$(BIN)/python examples/demo.py
 
 test: $(VENV)/.ready-dev
 	$(BIN)/python -m pytest
+
+fuzz: $(VENV)/.ready-dev
+	PCONV_FUZZ=10000 $(BIN)/python -m pytest tests/photos/test_fuzz.py
 
 check: $(VENV)/.ready-dev
 	$(BIN)/ruff check .

@@ -5,7 +5,6 @@ from pathlib import Path
 from PIL import Image
 
 import pconv
-from pconv.photos.files import read_photo
 from pconv.photos.holes import MaskFile
 
 PHOTOS = Path(__file__).parent / "photos"
@@ -26,7 +25,7 @@ def side_by_side(*pictures: Image.Image) -> Image.Image:
 def main() -> None:
     OUT.mkdir(exist_ok=True)
     for name in ("astronaut", "cat", "coffee"):
-        read = read_photo(PHOTOS / f"{name}.jpg")
+        read = pconv.read_photo(PHOTOS / f"{name}.jpg")
         photo, hole = read.to_pil(), MaskFile(PHOTOS / f"{name}-mask.png").hole(read)
         filled = pconv.inpaint(photo, hole)
         holed = photo.copy()

@@ -68,7 +68,7 @@ def unknown_options(arguments):
 def test_the_pages_commands_are_understood():
     """With photos and cores one could run them: their configurations are read, their options exist."""
     seen = 0
-    for page in ("training.md", "finetuning.md", "evaluation.md"):
+    for page in ("training.md", "finetuning.md", "evaluation.md", "photos.md"):
         for line in (ROOT / "docs" / page).read_text().splitlines():
             command, _, _ = line.partition("  #")
             if not re.match(r"(torchrun .*-m )?pconv ", command):
@@ -97,6 +97,13 @@ def test_the_fine_tuning_example_makes_its_pictures(tmp_path):
     done = subprocess.run([*compare, "default", "-o", str(tmp_path / "out.png")], check=True, capture_output=True)
     assert b"dB over the hole  default" in done.stdout
     assert (tmp_path / "out.png").exists()
+
+
+def test_the_photos_pages_code_runs(empty_folder, capsys):
+    page = (ROOT / "docs" / "photos.md").read_text()
+    exec(re.search(r"```python\n(.*?)```", page, re.S)[1], {})
+    assert (empty_folder / "filled.tif").exists()
+    assert capsys.readouterr().out.startswith("RGB (")
 
 
 def test_the_onnx_pages_code_runs(empty_folder):

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
         partial_conv3d,
     )
     from pconv.nn.unet import PRESETS, PConvUNet, UNetConfig
+    from pconv.photos.files import read_photo, write_photo
+    from pconv.photos.photo import Photo
     from pconv.training.features import VGG16Features, load_vgg
     from pconv.training.losses import InpaintingLoss, LossWeights
 
@@ -64,6 +66,8 @@ _HOMES = {
         *(f"partial_conv{n}d" for n in (1, 2, 3)),
     ],
     "pconv.nn.unet": ["PRESETS", "PConvUNet", "UNetConfig"],
+    "pconv.photos.files": ["read_photo", "write_photo"],
+    "pconv.photos.photo": ["Photo"],
     "pconv.training.features": ["VGG16Features", "load_vgg"],
     "pconv.training.losses": ["InpaintingLoss", "LossWeights"],
 }
@@ -88,6 +92,7 @@ __all__ = [
     "PartialPadConv2d",
     "PartialPadConv3d",
     "PconvError",
+    "Photo",
     "TrainingError",
     "UNetConfig",
     "VGG16Features",
@@ -100,7 +105,9 @@ __all__ = [
     "partial_conv1d",
     "partial_conv2d",
     "partial_conv3d",
+    "read_photo",
     "save_network",
+    "write_photo",
 ]
 
 

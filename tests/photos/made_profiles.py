@@ -61,7 +61,9 @@ def profile(space, connection, tags, kind=b"mntr"):
 
 def matrix_profile(to_xyz, curve):
     """``curve``: a tag for all three channels."""
-    colorants = [(name, b"XYZ " + bytes(4) + fixed(*to_xyz[:, i])) for i, name in enumerate((b"rXYZ", b"gXYZ", b"bXYZ"))]
+    colorants = [
+        (name, b"XYZ " + bytes(4) + fixed(*to_xyz[:, i])) for i, name in enumerate((b"rXYZ", b"gXYZ", b"bXYZ"))
+    ]
     return profile(b"RGB ", b"XYZ ", [*colorants, *((name, curve) for name in (b"rTRC", b"gTRC", b"bTRC"))])
 
 

@@ -25,37 +25,40 @@ PHOTOS = ROOT / "examples" / "photos"
 
 
 class Process:
-    """``pconv serve`` that has said where it is."""
+    """``pconv serve`` that has said where it is; ``said`` is its stderr, from a file, so that it never has to wait."""
 
-    def __init__(self, *arguments, env=None):
+    def __init__(self, log, *arguments, env=None):
         command = [sys.executable, "-m", "pconv", "serve", *arguments]
-        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, **(env or {})})
-        self.said = ""
-        while not (found := re.search(r"pconv is at (\S+)", self.said)):
-            line = self.process.stderr.readline()
-            assert line, self.said
-            self.said += line
+        self._log = log
+        with log.open("w") as stderr:
+            self.process = subprocess.Popen(command, stderr=stderr, env={**os.environ, **(env or {})})
+        while not (found := re.search(r"pconv is at (\S+).*\n", self.said)):
+            assert self.process.poll() is None, self.said
+            time.sleep(0.02)
         self.page = found[1]
         self.url = self.page.partition("/#")[0].rstrip("/")
 
+    @property
+    def said(self):
+        return self._log.read_text()
+
     def stop(self, number=signal.SIGTERM):
         self.process.send_signal(number)
-        self.said += self.process.communicate(timeout=30)[1]
-        return self.process.returncode
+        return self.process.wait(60)
 
 
 @pytest.fixture
-def started():
+def started(tmp_path):
     processes = []
 
     def start(*arguments, **more):
-        processes.append(Process(*arguments, **more))
+        processes.append(Process(tmp_path / f"stderr-{len(processes)}", *arguments, **more))
         return processes[-1]
 
     yield start
     for each in processes:
         each.process.kill()
-        each.process.communicate()
+        each.process.wait()
 
 
 def get(url, headers=None):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import warnings
 from typing import Any
 
 import click
@@ -31,6 +33,9 @@ class _Group(click.Group):
 @click.version_option(__version__, package_name="pconv")
 def main() -> None:
     """Fill holes in photos with partial convolutions (Liu et al., ECCV 2018)."""
+    # What is worth saying about a file is said by us; what its readers mutter meanwhile is not for users.
+    warnings.filterwarnings("ignore", module="PIL")
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 
 
 for command in (inpaint, serve, info, export, train, shards, masks, evaluate):

@@ -122,6 +122,7 @@ def our_methods(models: list[str]) -> list[Method]:
         ModelError: no such model, or not a checkpoint of partial convolutions.
     """
     import pconv
+    from pconv.filling.fill import REVISION
     from pconv.models import BUNDLED, CHECKPOINT, find_model
 
     found: list[Method] = []
@@ -132,7 +133,8 @@ def our_methods(models: list[str]) -> list[Method]:
         name = _unused("pconv-" + _slug(model if model in BUNDLED else path.stem), [m.name for m in found])
         label = f"pconv {model}" if model in BUNDLED else f"pconv {path.parent.name}/{path.stem}"
         fill = partial(baselines.network, model if model in BUNDLED else path)
-        found.append(Method(name, label, f"{_hash(path)}, pconv {pconv.__version__}", fill, ours=not found))
+        fingerprint = f"{_hash(path)}, pconv {pconv.__version__}, filling {REVISION}"
+        found.append(Method(name, label, fingerprint, fill, ours=not found))
     return found
 
 

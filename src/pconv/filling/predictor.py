@@ -75,7 +75,7 @@ class Inpainter:
             raise InputError(f"filling takes at least {least} MiB of memory; max_memory is {max_memory} bytes")
         self.backend: Backend = open_backend(model, str(device), backend, precision)
         self._model = model
-        self._memory = max_memory
+        self._max_memory = self._memory = max_memory
 
     @overload
     def __call__(self, image: Image_, hole: Hole, *, feather: int = 0) -> Image_: ...
@@ -182,7 +182,7 @@ class Inpainter:
             _log.warning("%s is out of memory; going on in smaller pieces", backend.device)
         elif backend.device != "cpu":
             _log.warning("%s is out of memory even for small pieces; going on on the CPU", backend.device)
-            self.backend = open_backend(self._model, "cpu", backend.name)
+            self.backend, self._memory = open_backend(self._model, "cpu", backend.name), self._max_memory
         else:
             raise error
 

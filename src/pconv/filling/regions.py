@@ -20,7 +20,7 @@ OVERLAP = 2 * CONTEXT
 """Pixels over which neighbouring tiles are blended: in the middle of it each has its context."""
 
 CELL = 32
-"""Holes are grouped on a grid of this many pixels."""
+"""Holes are grouped on a grid of this many pixels, one word of bits."""
 
 WORTH_MERGING = 1.2
 """Boxes are computed as one if that costs at most this much more."""
@@ -94,7 +94,7 @@ def tile_side(wanted: NDArray[np.bool_], most: float) -> int:
     height, width = map(int, wanted.shape)
     if height * width <= min(most, LARGE):
         return max(height, width)
-    able = [side for side in TILE_SIDES if side * side <= most] or [TILE_SIDES[0]]
+    able = [side for side in TILE_SIDES if side * side <= most and side < max(height, width)] or [TILE_SIDES[0]]
     if height * width <= most:
         able.append(max(height, width))
     costs = [sum(box.area for box in tiles(wanted, side)) for side in able]
@@ -124,10 +124,10 @@ def spans(length: int, side: int) -> list[tuple[int, int]]:
 
 
 def _cells(wanted: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Which cells of the grid have a wanted pixel."""
-    height, width = wanted.shape
-    by_rows = np.logical_or.reduceat(wanted, np.arange(0, height, CELL), axis=0)
-    cells: NDArray[np.bool_] = np.logical_or.reduceat(by_rows, np.arange(0, width, CELL), axis=1)
+    """Which cells of the grid have a wanted pixel: a cell's row of pixels is one word of 32 bits."""
+    bits = np.packbits(wanted, axis=1)
+    words = np.pad(bits, [(0, 0), (0, -bits.shape[1] % 4)]).view(np.uint32)
+    cells: NDArray[np.bool_] = np.bitwise_or.reduceat(words, np.arange(0, len(words), CELL), axis=0) != 0
     return cells
 
 

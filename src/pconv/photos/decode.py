@@ -13,7 +13,7 @@ from PIL import BmpImagePlugin, GifImagePlugin, Image, ImageFile, JpegImagePlugi
 
 from pconv.errors import ImageFileError
 from pconv.photos import png
-from pconv.photos.collect import DAMAGE, collect
+from pconv.photos.collect import collect
 from pconv.photos.colour import space_of
 from pconv.photos.deep import is_deep, pixels_of, read_deep
 from pconv.photos.metadata import Metadata
@@ -43,24 +43,28 @@ class Source:
     name: str
     format: str
 
-    def open(self) -> ImageFile.ImageFile:
+    def open(self) -> Any:
         """A new image of it, not yet decoded. Formats are opened one by one, past ``Image.open`` and its global limit
         of pixels, which belongs to the program that we are a part of."""
-        try:
-            image: ImageFile.ImageFile = _OPENERS[self.format](BytesIO(self.data))
-        except DAMAGE as error:
-            raise ImageFileError(f"{self.name} is damaged: {self.format}, but {_said(error)}") from error
-        return image
+        return self.guarded(lambda: _OPENERS[self.format](BytesIO(self.data)))
 
-    def load(self, read: Callable[[], T]) -> T:
-        """What ``read`` returns, and what it raises on damaged files in one sentence."""
+    def guarded(self, read: Callable[[], T]) -> T:
+        """What ``read`` returns, and whatever it raises on damaged files in one sentence.
+
+        Decoders raise every kind of exception, so none is singled out.
+        """
         try:
             return read()
+        except ImageFileError:
+            raise
         except MemoryError as error:
             raise ImageFileError(f"{self.name} does not fit into memory") from error
-        except DAMAGE as error:
+        except Image.DecompressionBombError as error:
+            raise ImageFileError(f"{self.name} has more pixels than this program lets Pillow read: {error}") from error
+        except Exception as error:
+            reason = str(error).split("\n")[0] or type(error).__name__
             raise ImageFileError(
-                f"{self.name} is damaged or cut short, and cannot be read to its end ({_said(error)})"
+                f"{self.name} is damaged or cut short, and cannot be read as {self.format} to its end ({reason})"
             ) from error
 
 
@@ -108,18 +112,21 @@ def decode(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Photo:
 
         return tiff.decode(source, max_pixels)
     image = source.open()
-    check_size(source, image.width, image.height, max_pixels)
+    width, height = image.size
+    check_size(source, width, height, max_pixels)
+    if form == "HEIF":
+        image = source.guarded(image.to_pillow)
     notes = _frames_note(image)
     if is_deep(image):
         mode = {"RGB": "RGB;16", "RGBA": "RGBA;16"}[image.mode]
         if ";16" in str(image.tile[0].args) and str(image.tile[0].args).startswith("LA"):
             mode = "LA;16"
-        pixels = source.load(lambda: read_deep(source.open))
+        pixels = source.guarded(lambda: read_deep(source.open))
     else:
         mode = image.mode
         check_mode(source, mode)
-        pixels = source.load(lambda: pixels_of(image))
-    metadata, more = source.load(lambda: collect(data, form, image))
+        pixels = source.guarded(lambda: pixels_of(image))
+    metadata, more = source.guarded(lambda: collect(data, form, image))
     return photo_of(pixels, mode, image, metadata, (*notes, *more))
 
 
@@ -199,7 +206,7 @@ def _open_heif(file: BytesIO) -> Any:
         import pillow_heif
     except ModuleNotFoundError as error:
         raise ImageFileError("reading HEIC photos needs pillow-heif: pip install 'pconv[heic]'") from error
-    return pillow_heif.open_heif(file).to_pillow()
+    return pillow_heif.open_heif(file)
 
 
 _OPENERS: dict[str, Callable[[BytesIO], Any]] = {
@@ -211,7 +218,3 @@ _OPENERS: dict[str, Callable[[BytesIO], Any]] = {
     "AVIF": _open_avif,
     "HEIF": _open_heif,
 }
-
-
-def _said(error: Exception) -> str:
-    return str(error).split("\n")[0] or type(error).__name__

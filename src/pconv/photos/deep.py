@@ -20,7 +20,8 @@ _OTHER = {"L": "B", "B": "L", "N": _FOREIGN}
 
 def is_deep(image: ImageFile.ImageFile) -> bool:
     """Whether Pillow would drop the low bytes of this newly opened image."""
-    return any(";16" in _raw_mode(tile.args) for tile in image.tile) and not image.mode.startswith("I;16")
+    raw_modes = [_raw_mode(tile.args) for tile in getattr(image, "tile", ())]
+    return any(";16" in raw for raw in raw_modes) and not image.mode.startswith("I;16")
 
 
 def read_deep(open_image: Callable[[], ImageFile.ImageFile]) -> NDArray[np.uint16]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from importlib.util import find_spec
 from io import BytesIO
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, features
 
 from pconv.errors import ImageFileError, InputError
 from pconv.photos import exif, jpeg, png
@@ -33,9 +34,10 @@ def encode(photo: Photo, form: Format, quality: int | None) -> bytes:
         InputError: the format cannot hold this photo.
         ImageFileError: the encoder failed.
     """
+    check_encoder(form)
     mode = storable_mode(photo, form)
     metadata = _for_format(photo, form)
-    pixels = as_stored(as_mode(photo, mode), metadata.orientation)
+    pixels = np.ascontiguousarray(as_stored(as_mode(photo, mode), metadata.orientation))
     try:
         return _ENCODERS[form.name](pixels, mode, photo, metadata, quality)
     except MemoryError as error:
@@ -124,24 +126,26 @@ def _saved(image: Image.Image, form: str, options: Mapping[str, Any]) -> bytes:
 
 def _encode_png(pixels: NDArray[Any], mode: str, photo: Photo, metadata: Metadata, _: int | None) -> bytes:
     if mode.endswith("16"):
-        bare = png.encode_deep(pixels.astype(np.uint16, copy=False), photo.colour_key)
+        own = png.encode_deep(pixels.astype(np.uint16, copy=False), photo.colour_key)
     else:
         bits = metadata.encoding.get("bits", 8)
-        options: dict[str, Any] = {"bits": bits} if mode == "L" and bits < 8 else {}
+        options: dict[str, Any] = {"compress_level": png.compression_of(*pixels.shape[:2])}
+        if mode == "L" and bits < 8:
+            options["bits"] = bits
         if mode == "P" and photo.palette is not None and not photo.palette.is_opaque:
             options["transparency"] = photo.palette.alphas.tobytes()
         elif photo.colour_key is not None:
             key = photo.colour_key
             options["transparency"] = key if len(key) > 1 else key[0]
-        bare = _saved(_image(pixels, mode, photo), "PNG", options)
+        own = png.chunks(_saved(_image(pixels, mode, photo), "PNG", options))
     if metadata.format == "PNG":
-        added = [
+        added: list[png.Chunk] = [
             (name, metadata.exif if name == b"eXIf" and metadata.exif else content)
             for name, content in metadata.verbatim
         ]
     else:
         added = list(png.chunks_of(metadata))
-    return png.with_chunks(bare, added)
+    return png.with_chunks(own, added)
 
 
 def _encode_jpeg(pixels: NDArray[Any], mode: str, photo: Photo, metadata: Metadata, quality: int | None) -> bytes:
@@ -177,10 +181,8 @@ def _encode_avif(pixels: NDArray[Any], mode: str, photo: Photo, metadata: Metada
 
 
 def _encode_heif(pixels: NDArray[Any], mode: str, photo: Photo, metadata: Metadata, quality: int | None) -> bytes:
-    try:
-        import pillow_heif
-    except ModuleNotFoundError as error:
-        raise InputError("writing HEIC photos needs pillow-heif: pip install 'pconv[heic]'") from error
+    import pillow_heif
+
     file = BytesIO()
     image = _image(pixels, mode, photo)
     image.info = {key: value for key, value in _common_options(metadata).items() if value}
@@ -226,6 +228,18 @@ _ENCODERS: dict[str, Encoder] = {
     "BMP": _encode_bmp,
     "GIF": _encode_gif,
 }
+
+
+def check_encoder(form: Format) -> None:
+    """What writes this format must be installed.
+
+    Raises:
+        InputError: it is not.
+    """
+    if form.name == "HEIF" and find_spec("pillow_heif") is None:
+        raise InputError("writing HEIC photos needs pillow-heif: pip install 'pconv[heic]'")
+    if form.name == "AVIF" and not features.check("avif"):
+        raise InputError("the Pillow that is installed was built without AVIF; write another format")
 
 
 def format_of(photo: Photo, suffix: str | None) -> Format:

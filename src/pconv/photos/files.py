@@ -75,6 +75,7 @@ def check_storable(photo: Photo, suffix: str | None = None, quality: int | None 
         raise InputError(f"a quality is a number from 1 to 100, not {quality}")
     if quality is not None and form.lossy == "never":
         raise InputError(f"{form.title} is lossless and has no quality; leave it out")
+    encode.check_encoder(form)
     storable_mode(photo, form)
     return encode.notes(photo, form, quality)
 

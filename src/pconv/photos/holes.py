@@ -206,6 +206,8 @@ def prepared(photo: Photo, sources: Sequence[HoleSource]) -> Photo:
 
 def bright_part(mask: Photo) -> Hole:
     """A mask's bright half; see :class:`MaskFile`."""
+    if mask.colours == 1 and not mask.has_alpha and mask.palette is None:
+        return np.asarray(mask.pixels[..., 0] > mask.full // 2)
     hole, opaque = np.zeros((mask.height, mask.width), bool), np.ones((mask.height, mask.width), bool)
     for rows, values in _strips(mask):
         luminance = values @ _LUMINANCE

@@ -57,7 +57,9 @@ def header(data: bytes) -> tuple[Order, int]:
     return order, struct.unpack_from(f"{order}I", data, 4)[0]
 
 
-def read(data: bytes, order: Order, place: int, big: bool = False, depth: int = 0) -> tuple[list[Entry], int]:
+def read(
+    data: bytes | bytearray, order: Order, place: int, big: bool = False, depth: int = 0
+) -> tuple[list[Entry], int]:
     """The directory at ``place`` (``big``: of BigTIFF) and the place of the next one; 0 if there is none.
 
     Raises:
@@ -78,7 +80,7 @@ def read(data: bytes, order: Order, place: int, big: bool = False, depth: int = 
                 at = int.from_bytes(raw, "little" if order == "<" else "big")
             if at + length > len(data):
                 raise BrokenDirectoryError(f"tag {code} points outside of the data")
-            entry = Entry(code, kind, data[at : at + length], at)
+            entry = Entry(code, kind, bytes(data[at : at + length]), at)
             if code in _POINTERS and length and depth < 3:
                 entry = Entry(code, kind, entry.data, at, _inside(data, order, entry, big, depth))
             if length:
@@ -90,7 +92,7 @@ def read(data: bytes, order: Order, place: int, big: bool = False, depth: int = 
     return entries, following
 
 
-def _inside(data: bytes, order: Order, entry: Entry, big: bool, depth: int) -> tuple[Entry, ...]:
+def _inside(data: bytes | bytearray, order: Order, entry: Entry, big: bool, depth: int) -> tuple[Entry, ...]:
     try:
         return tuple(read(data, order, entry.integer(order), big, depth + 1)[0])
     except BrokenDirectoryError:

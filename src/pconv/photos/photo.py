@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from pconv.photos.bilevel import as_bits
 from pconv.photos.colour import ColourSpace, Plain
 from pconv.photos.metadata import Metadata
 from pconv.photos.palette import Palette
@@ -84,8 +85,9 @@ class Photo:
             channel: NDArray[Any] = window[..., self._alpha_channel]
             return channel
         if self.palette is not None:
-            return self.palette.alphas[np.minimum(window[..., 0], len(self.palette.alphas) - 1)]
-        transparent = (window == np.array(self.colour_key, window.dtype)).all(axis=2)
+            entries: NDArray[Any] = self.palette.alphas[np.minimum(window[..., 0], len(self.palette.alphas) - 1)]
+            return entries
+        transparent: NDArray[np.bool_] = (window == np.array(self.colour_key, window.dtype)).all(axis=2)
         alpha: NDArray[Any] = np.where(transparent, 0, self.full).astype(window.dtype)
         return alpha
 
@@ -113,8 +115,8 @@ class Photo:
             rows, columns: the window.
             colours: ``(3, h, w)`` in 0..1.
             opacity: ``(h, w)`` in 0..1. Where it is 0, pixels stay bit for bit; where it is 1 they are replaced; in
-                between, they are blended with what was there, in the photo's own values. 1-bit pictures and palettes
-                have the blend's nearest.
+                between, they are blended with what was there, in the photo's own values. Palettes have the blend's
+                nearest colours, 1-bit pictures black or white (dots, where they are halftones).
         """
         touched = np.asarray(opacity) > 0
         if not touched.any():
@@ -167,7 +169,10 @@ class Photo:
             indices = self.palette.indices_of((values * 255).round().astype(np.uint8), alphas)
             target[touched, 0] = np.where(alphas == 0, target[touched][:, 0], indices)  # a colour of what is unseen
         elif self.pixels.dtype == np.bool_:
-            target[touched, 0] = values[:, 0] >= 0.5
+            if self.colour_key is None:
+                target[touched, 0] = as_bits(values[:, 0], target[..., 0], touched)
+            elif self.fills_are_opaque:  # one of the two colours is transparent: what is opaque has the other
+                target[touched, 0] = not self.colour_key[0]
         else:
             rounded = (values * self.full).round().astype(self.pixels.dtype)
             if self.colour_key is not None:

@@ -29,7 +29,8 @@ def photo_of(image: Image.Image) -> Photo:
         raise InputError(f"cannot inpaint an image of mode {image.mode!r}; convert it to RGB first")
     info = dict(image.info)
     try:
-        found = image.getexif().tobytes()
+        tags = image.getexif()
+        found = tags.tobytes() if len(tags) else bytes(info.get("exif") or b"")
     except _BROKEN_EXIF:
         found = bytes(info.get("exif") or b"")
     icc, xmp, dpi = info.get("icc_profile") or b"", info.get("xmp") or b"", info.get("dpi")
@@ -58,7 +59,9 @@ def image_of(photo: Photo) -> Image.Image:
         stored = ">u2" if photo.mode == "I;16B" else "<u2"
         image = Image.frombytes(photo.mode, size, photo.pixels[..., 0].astype(stored).tobytes())
     else:
-        image = Image.frombuffer(photo.mode, size, np.ascontiguousarray(photo.pixels), "raw", photo.mode, 0, 1).copy()
+        image = Image.frombuffer(photo.mode, size, np.ascontiguousarray(photo.pixels), "raw", photo.mode, 0, 1)
+        if image.readonly:  # it shares the photo's memory
+            image = image.copy()
     metadata = photo.metadata
     image.info = dict(metadata.info)
     if not metadata.info:

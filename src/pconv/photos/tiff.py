@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
 from dataclasses import replace
 from io import BytesIO
 from types import MappingProxyType
@@ -24,9 +23,12 @@ from pconv.photos.photo import Photo
 from pconv.photos.previews import photoshop_without_thumbnails, without_pictures, xmp_without_pictures
 
 XMP, IPTC, PHOTOSHOP, ICC = 700, 33723, 34377, 34675
+X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 282, 283, 296
+UNSPECIFIED, UNASSOCIATED = 0, 2
+"""What a fourth channel may be; 1: an alpha that the colours are multiplied by."""
 _OF_THE_PIXELS = {
     254, 255, 256, 257, 258, 259, 262, 263, 264, 265, 266, 273, 277, 278, 279, 280, 281, 284, 288, 289, 290, 291, 292,
-    293, 296, 282, 283, 297, 301, 317, 318, 319, 320, 321, 322, 323, 324, 325, 326, 327, 328, 330, 332, 338, 339, 340,
+    293, 297, 301, 317, 318, 319, 320, 321, 322, 323, 324, 325, 326, 327, 328, 330, 332, 338, 339, 340,
     341, 342, 347, 512, 513, 514, 515, 517, 518, 519, 520, 521, 529, 530, 531, 532, 559,
 }  # fmt: skip
 """Tags that say how the pixels are laid out, or where other pictures lie: the writer has its own."""
@@ -44,23 +46,36 @@ def decode(source: decoding.Source, max_pixels: int) -> Photo:
     tags, order, pages = _first_directory(source)
     width, height = (_number(tags, code, order, 0) for code in (256, 257))
     decoding.check_size(source, width, height, max_pixels)
-    kinds = {_number(tags, 339, order, 1)}
-    if kinds - {1, 4}:
+    bits, samples = _number(tags, 258, order, 1), _number(tags, 277, order, 1)
+    if _number(tags, 339, order, 1) not in (1, 4) or bits not in (1, 2, 4, 8, 16):
         raise ImageFileError(
-            f"{source.name} holds floating-point values, which cannot be filled; save it with 8 or 16 bits per channel"
+            f"{source.name} holds signed, floating-point or {bits}-bit values, which cannot be filled; save it with "
+            "8 or 16 bits per channel"
         )
-    image = _opened(source.data)
+    if samples > 4:
+        raise ImageFileError(
+            f"{source.name} holds {samples} channels, of which some would be lost; save it with 8 or 16 bits in grey, "
+            "RGB or CMYK and at most one alpha channel"
+        )
+    extra = _number(tags, 338, order, -1)
+    in_planes = _number(tags, 284, order, 1) == 2 and samples > 1
+    beyond_pillow = extra == UNSPECIFIED or (samples == 2 and extra == 1)
+    beyond_pillow |= in_planes and (bits == 16 or samples == 2)
+    image = None if beyond_pillow else _opened(source.data)
     if image is not None and is_deep(image):
         mode = _DEEP[image.mode]
-        stored = source.load(lambda: read_deep(lambda: TiffImagePlugin.TiffImageFile(BytesIO(source.data))))
+        stored = source.guarded(lambda: read_deep(lambda: TiffImagePlugin.TiffImageFile(BytesIO(source.data))))
     elif image is not None:
         mode = image.mode
         decoding.check_mode(source, mode)
-        stored = source.load(lambda: pixels_of(image))
+        stored = source.guarded(lambda: pixels_of(image))
     else:
-        stored, mode = source.load(lambda: _by_tifffile(source)), ""
+        stored, mode = source.guarded(lambda: _by_tifffile(source)), ""
         mode = _mode_of(source, stored, _number(tags, 262, order, 1))
+    # 8 bits multiplied by their alpha are divided by it by Pillow; other alphas are written as they were.
+    kept = UNASSOCIATED if extra < 0 or (image is not None and bits == 8) else extra
     metadata = _metadata(source, tags, order)
+    metadata = replace(metadata, encoding=MappingProxyType({**metadata.encoding, "extra": kept}))
     if image is None:
         stored = upright(stored, metadata.orientation)
     photo = decoding.photo_of(
@@ -129,8 +144,8 @@ def _metadata(source: decoding.Source, tags: dict[int, ifd.Entry], order: ifd.Or
     special = {XMP, IPTC, PHOTOSHOP, ICC}
     described = [entry for code, entry in tags.items() if code not in _OF_THE_PIXELS | special]
     orientation = _number(tags, ifd.ORIENTATION, order, 1)
-    per_unit = _RESOLUTION_UNITS.get(_number(tags, 296, order, 2))
-    resolution = [_ratio(tags.get(code), order) for code in (282, 283)]
+    per_unit = _RESOLUTION_UNITS.get(_number(tags, RESOLUTION_UNIT, order, 2))
+    resolution = [_ratio(tags.get(code), order) for code in (X_RESOLUTION, Y_RESOLUTION)]
     return Metadata(
         format="TIFF",
         orientation=orientation if 1 <= orientation <= 8 else 1,
@@ -153,39 +168,53 @@ def _ratio(entry: ifd.Entry | None, order: ifd.Order) -> float:
 
 
 def encode(pixels: NDArray[Any], mode: str, photo: Photo, metadata: Metadata) -> bytes:
-    """A TIFF file of ``(H, W, C)`` pixels as they are to be stored."""
+    """A TIFF file of ``(H, W, C)`` pixels as they are to be stored: laid out by tifffile, described by us."""
     import tifffile
 
-    exif = metadata.exif
-    try:
-        order, place = ifd.header(exif) if exif else ("<", 0)
-        entries = ifd.read(exif, order, place)[0] if exif else []
-    except ifd.BrokenDirectoryError:
-        order, entries = "<", []
-    inner = [entry for entry in entries if entry.inside]
-    plain = [e for e in entries if e.inside is None and e.code not in _OF_THE_PIXELS and e.code not in (XMP, ICC)]
-    tags = [_tag(entry.code, entry.type, entry.data) for entry in plain]
-    tags += [_tag(entry.code, 4, bytes(4)) for entry in inner]
-    if metadata.xmp:
-        tags.append(_tag(XMP, 1, metadata.xmp))
-    for name, code in _BLOBS.items():
-        if name in metadata.encoding:
-            tags.append(_tag(code, 7, photoshop_without_thumbnails(metadata.encoding[name])))
+    order, described = _described(metadata)
     file = BytesIO()
     tifffile.imwrite(
         file,
         pixels[..., 0] if pixels.shape[2] == 1 else pixels,
         byteorder=order,
-        iccprofile=metadata.icc or None,
-        resolution=metadata.dpi,
-        resolutionunit="inch" if metadata.dpi else None,
         software=False,
         metadata=None,
-        extratags=tags,
         **_compression(mode, metadata),
         **_layout(mode, photo),
     )
-    return _with_directories(file.getvalue(), inner, order)
+    return _with_tags(bytearray(file.getbuffer()), described, order)
+
+
+def _described(metadata: Metadata) -> tuple[ifd.Order, list[ifd.Entry]]:
+    """The byte order, and the tags beside those of the pixels."""
+    order: ifd.Order = "<"
+    entries: list[ifd.Entry] = []
+    try:
+        if metadata.exif:
+            order, place = ifd.header(metadata.exif)
+            entries = ifd.read(metadata.exif, order, place)[0]
+    except ifd.BrokenDirectoryError:
+        order, entries = "<", []
+    tags = {entry.code: entry for entry in entries if entry.code not in _OF_THE_PIXELS}
+    blobs = {XMP: (1, metadata.xmp), ICC: (7, metadata.icc)}
+    for name, code in _BLOBS.items():
+        blobs[code] = (7, photoshop_without_thumbnails(metadata.encoding.get(name, b"")))
+    tags |= {code: ifd.Entry(code, kind, data) for code, (kind, data) in blobs.items() if data}
+    if metadata.dpi and metadata.format != "TIFF":
+        for code, dots in zip((X_RESOLUTION, Y_RESOLUTION), metadata.dpi, strict=True):
+            tags[code] = ifd.Entry(code, 5, struct.pack(f"{order}II", round(dots * 10000), 10000))
+        tags[RESOLUTION_UNIT] = ifd.Entry(RESOLUTION_UNIT, 3, struct.pack(f"{order}H", 2))
+    return order, list(tags.values())
+
+
+def _with_tags(data: bytearray, described: list[ifd.Entry], order: ifd.Order) -> bytes:
+    """The file with another directory, behind its pixels, which has these tags too."""
+    layout, _ = ifd.read(data, order, struct.unpack_from(f"{order}I", data, 4)[0])
+    merged = [entry for entry in layout if entry.code in _OF_THE_PIXELS] + described
+    data += bytes(len(data) % 2)
+    struct.pack_into(f"{order}I", data, 4, len(data))
+    data += ifd.pack(merged, order, len(data))
+    return bytes(data)
 
 
 def _layout(mode: str, photo: Photo) -> dict[str, Any]:
@@ -200,7 +229,7 @@ def _layout(mode: str, photo: Photo) -> dict[str, Any]:
     if photometric != "minisblack" or kind == "LA":
         options["planarconfig"] = "contig"
     if kind in ("LA", "RGBA"):
-        options["extrasamples"] = ["unassalpha"]
+        options["extrasamples"] = [photo.metadata.encoding.get("extra", UNASSOCIATED)]
     return options
 
 
@@ -208,22 +237,3 @@ def _compression(mode: str, metadata: Metadata) -> dict[str, Any]:
     if not metadata.encoding.get("compressed", True):
         return {}
     return {"compression": "zlib", "predictor": mode not in ("1", "P")}
-
-
-def _tag(code: int, kind: int, data: bytes) -> tuple[int, int, int, bytes, bool]:
-    return code, kind, len(data) // ifd.SIZES[kind], data, True
-
-
-def _with_directories(data: bytes, inner: Iterable[ifd.Entry], order: ifd.Order) -> bytes:
-    """The file, with EXIF and GPS directories behind it and its tags pointing to them."""
-    inner = list(inner)
-    if not inner:
-        return data
-    result = bytearray(data)
-    entries, _ = ifd.read(data, order, struct.unpack_from(f"{order}I", data, 4)[0])
-    places = {entry.code: entry.at for entry in entries}
-    for entry in inner:
-        result += b"\0" * (len(result) % 2)
-        struct.pack_into(f"{order}I", result, places[entry.code], len(result))
-        result += ifd.pack(entry.inside or (), order, len(result))
-    return bytes(result)
