@@ -73,6 +73,20 @@ def test_on_a_phone_everything_is_in_reach_and_nothing_overflows(desks, photo):
     assert panel["y"] >= 0
 
 
+def test_every_size_of_window_shows_all_of_the_dock_and_the_panel(desk, photo):
+    desk.open(photo)
+    for width, height in ((1600, 900), (825, 600), (800, 360), (320, 560)):
+        desk.page.set_viewport_size({"width": width, "height": height})
+        desk.page.click("#more-button")
+        for control in ("[data-tool=brush]", "#fill-button", "#more-panel"):
+            box = desk.page.locator(control).bounding_box()
+            assert box["x"] >= 0, (width, control)
+            assert box["x"] + box["width"] <= width, (width, control)
+            assert box["y"] >= 0, (width, control)
+            assert box["y"] + box["height"] <= height, (width, control)
+        desk.page.keyboard.press("Escape")
+
+
 def test_a_pen_paints_its_eraser_erases_and_a_resting_hand_does_nothing(desk, photo):
     desk.open(photo)
     fire = """([kind, type, x, y, buttons, id]) => {

@@ -37,7 +37,7 @@ ANSWERS = [  # status, body, part of the sentence, whether it can be tried again
     (413, "<h1>Request Entity Too Large</h1>", "larger than the server accepts", False),
     (500, "", "answered with an error (500)", True),
     (503, '{"error": {"code": "time_limit", "message": "It took too long."}}', "It took too long.", False),
-    (401, '{"error": {"code": "token", "message": "send it"}}', "wants its token", False),
+    (401, '{"error": {"code": "token", "message": "send it"}}', "wants its token", True),
     (422, '{"error": {"code": "mask_size", "message": "the mask is odd"}}', "The mask is odd.", False),
     (200, "no picture", "not a picture", False),
 ]
@@ -170,6 +170,33 @@ def test_the_token_leaves_the_address_and_goes_with_every_request(desks, photo, 
     asked = [token for url, token in seen if "/api/" in url]
     assert len(asked) > 1
     assert set(asked) == {"Bearer secret+one"}
+
+
+def test_the_token_can_be_entered(painted):
+    marked = painted.mask()
+    seen = []
+
+    def check(route):
+        seen.append(route.request.headers.get("authorization"))
+        if seen[-1] == "Bearer the-right-one":
+            route.continue_()
+        else:
+            route.fulfill(status=401, body="")
+
+    painted.page.route(INPAINT, check)
+    painted.page.click("#fill-button")
+    assert "wants its token" in painted.warned()
+    painted.page.click("#alert-action")
+    painted.page.keyboard.type("f")  # into the field: no short cut
+    painted.page.keyboard.press("Enter")
+    assert "wants its token" in painted.warned()
+    assert np.array_equal(painted.mask(), marked)
+    painted.page.click("#alert-action")
+    painted.page.fill("#token-field", "the-right-one")
+    painted.complaints.clear()  # the browser's own notes about the 401
+    painted.page.click("#token-dialog .primary")
+    painted.ready(1)
+    assert seen == [None, "Bearer f", "Bearer the-right-one"]
 
 
 def test_light_dark_and_help(desks):

@@ -31,6 +31,11 @@ export function adoptToken() {
   fragment.delete("token");
   const rest = fragment.toString();
   history.replaceState(null, "", location.pathname + location.search + (rest && `#${rest}`));
+  setToken(token);
+}
+
+/** @param {string} token */
+export function setToken(token) {
   keep("sessionStorage", TOKEN, token);
 }
 
@@ -119,7 +124,7 @@ function sentence(text) {
 
 /** @type {Record<number, string>} */
 const WITHOUT_REASON = {
-  401: "The server wants its token: open the page at the address that “pconv serve” printed.",
+  401: "The server wants its token, which “pconv serve” printed or was started with.",
   408: "The server took too long and gave up. A smaller photo, or less to fill at once, may help.",
   413: "This photo is larger than the server accepts.",
   415: "The server does not know this kind of picture.",

@@ -5,6 +5,7 @@ import { kindOf, nameFor, named } from "./formats.js";
 import { HoleMap } from "./holes.js";
 import { decodePhoto, encodeMask, growMask, readMask } from "./jobs.js";
 import { Pictures } from "./pictures.js";
+import { wantToken } from "./token.js";
 import { say, save, unwarn, warn, working } from "./ui.js";
 
 /** @typedef {import("./editor.js").Editor} Editor */
@@ -274,6 +275,7 @@ export class App {
 function fail(error, again) {
   if (error instanceof ApiError) {
     if (error.code === "cancelled") return say(error.message);
+    if (error.status === 401) return wantToken(error.message, again ?? (() => {}));
     const retry = again && error.retryAfter !== null ? { label: "Try again", run: again, after: error.retryAfter } : null;
     return warn(error.message, retry);
   }

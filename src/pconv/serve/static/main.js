@@ -1,6 +1,6 @@
 // The page's start: makes the parts and ties them to the elements of index.html.
 
-import { adoptToken, getInfo } from "./api.js";
+import { ApiError, adoptToken, getInfo } from "./api.js";
 import { App } from "./app.js";
 import { Compare } from "./compare.js";
 import { Editor } from "./editor.js";
@@ -10,6 +10,7 @@ import { receivePhotos } from "./receive.js";
 import { Painter } from "./painter.js";
 import { Pointers } from "./pointer.js";
 import { Storage } from "./storage.js";
+import { wantToken } from "./token.js";
 import { button, element, hush, input, say, unwarn, warn } from "./ui.js";
 import { View } from "./view.js";
 
@@ -261,14 +262,18 @@ storage.onFail = (/** @type {unknown} */ error) => {
   warn("This browser cannot keep your work across a reload (its storage is full or switched off); download before you close the page.");
 };
 
-getInfo().then(
-  (info) => {
+async function learn() {
+  try {
+    const info = await getInfo();
     app.info = info;
     const on = `${info.backend} on ${info.device}`;
     element("about", HTMLSpanElement).textContent = `pconv ${info.version}, model ${info.model}, ${on}.`;
-  },
-  (/** @type {Error} */ error) => warn(error.message),
-);
+  } catch (error) {
+    if (error instanceof ApiError && error.status === 401) wantToken(error.message, learn);
+    else warn(error instanceof Error ? error.message : String(error));
+  }
+}
+learn();
 
 storage.open().then(
   async (saved) => {
