@@ -109,3 +109,16 @@ def test_feather_and_nan_do_not_go_together(inpainter):
     assert np.isfinite(inpainter(image, HOLE)).all()
     with pytest.raises(InputError, match="feather blends with what is there; use feather=0"):
         inpainter(image, HOLE, feather=2)
+
+
+def test_colours_of_what_is_transparent_are_not_used(inpainter):
+    """Beside a hole they would be taken for the photo's; they stay as they are."""
+    rgba = np.dstack([PIXELS, np.full((40, 50), 255, np.uint8)])
+    rgba[5:25, 30:40, 3] = 0
+    other = rgba.copy()
+    other[5:25, 30:40, :3] = [255, 0, 255]
+    filled = [np.asarray(inpainter(Image.fromarray(each), HOLE)) for each in (rgba, other)]
+    assert np.array_equal(filled[0][HOLE], filled[1][HOLE])
+    assert np.array_equal(filled[1][~HOLE], other[~HOLE])
+    rgba[~HOLE, 3] = 0  # nothing is seen, so all there is has to do
+    assert not np.array_equal(np.asarray(inpainter(Image.fromarray(rgba), HOLE))[HOLE], rgba[HOLE])

@@ -35,7 +35,7 @@ TURNED = {"PNG", "TIFF", "WEBP"}
 class Painter:
     """In the network's place: fills holes with noise, so that every value may be asked to be stored."""
 
-    name, device, precision, channels, recipe = "noise", "cpu", "fp32", 3, {}
+    name, device, precision, channels, multiple, recipe = "noise", "cpu", "fp32", 3, 128, {}
 
     def fill(self, pictures, holes):
         noise = np.random.default_rng(int(holes.sum())).random(pictures.shape, dtype=np.float32)

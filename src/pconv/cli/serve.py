@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pconv.cli.common import needs_extra, wrong_usage
+from pconv.cli.common import needs_extra, parse_bytes, wrong_usage
 from pconv.errors import InputError, ModelError
 
 if TYPE_CHECKING:
@@ -29,6 +29,9 @@ SHORTEST_TOKEN = 12
     "--backend", default="auto", show_default=True, help="onnxruntime, torch, openvino; auto takes the fastest."
 )
 @click.option("--precision", default="auto", show_default=True, help="fp32, bf16; auto: what the device is fast in.")
+@click.option(
+    "--max-memory", default="1G", show_default=True, callback=parse_bytes, help="For filling, beside the photos."
+)
 @click.option(
     "--max-megabytes", type=click.FloatRange(min=0.01), default=200.0, show_default=True, help="Of a request."
 )
@@ -53,6 +56,7 @@ def serve(
     devices: tuple[str, ...],
     backend: str,
     precision: str,
+    max_memory: int,
     max_megabytes: float,
     max_megapixels: float,
     time_limit: float,
@@ -94,7 +98,7 @@ def serve(
     with wrong_usage(InputError):
         sock = open_socket(host, port)
     with sock:
-        service = Service(_load(model, devices or ("auto",), backend, precision), settings)
+        service = Service(_load(model, devices or ("auto",), backend, precision, max_memory), settings)
         set_up_logging(verbose)
         server = make_server(service)
         pages = addresses(sock, host)
@@ -115,7 +119,7 @@ def serve(
     click.echo("stopped", err=True)
 
 
-def _load(model: str, devices: tuple[str, ...], backend: str, precision: str) -> list[Filler]:
+def _load(model: str, devices: tuple[str, ...], backend: str, precision: str, max_memory: int) -> list[Filler]:
     from pconv.filling.predictor import Inpainter
     from pconv.models import find_model
     from pconv.serve.filler import Filler
@@ -123,7 +127,8 @@ def _load(model: str, devices: tuple[str, ...], backend: str, precision: str) ->
     with wrong_usage(ModelError):
         find_model(model)
     with wrong_usage(InputError):
-        fillers = [Filler(Inpainter(model, device, backend, precision)) for device in dict.fromkeys(devices)]
+        each = [Inpainter(model, device, backend, precision, max_memory) for device in dict.fromkeys(devices)]
+        fillers = [Filler(inpainter) for inpainter in each]
     for filler in fillers:
         filler.warm_up()
     return fillers

@@ -131,7 +131,12 @@ class Inpainter:
         )
 
     def _fill_photo(self, photo: Photo, hole: NDArray[np.bool_], feather: int) -> Photo:
-        return self._filled(photo, Photo.copy, of_photo, hole, feather)
+        unknown = hole
+        alpha = photo.alpha
+        if alpha is not None:  # what nobody sees has colours that mean nothing
+            unknown = hole | (alpha == 0)
+            unknown = hole if unknown.all() else unknown
+        return self._filled(photo, Photo.copy, of_photo, hole, feather, unknown)
 
     def _fill_array(self, image: NDArray[Any], hole: NDArray[np.bool_], feather: int) -> NDArray[Any]:
         if np.issubdtype(image.dtype, np.floating):
@@ -158,8 +163,12 @@ class Inpainter:
         pictured: Callable[[Whole, int], Picture],
         hole: NDArray[np.bool_],
         feather: int,
+        unknown: NDArray[np.bool_] | None = None,
     ) -> Whole:
-        """A filled copy; with less memory at a time, and at last on the CPU, where the device has too little."""
+        """A copy with ``hole`` filled from what is not ``unknown`` (by default the hole).
+
+        Where the device has too little memory, less is asked of it at a time, and at last the CPU is used.
+        """
         while True:
             result = copied(image)
             picture = pictured(result, self.backend.channels)
@@ -167,7 +176,7 @@ class Inpainter:
                 return result
             backend, memory = self.backend, self._memory
             try:
-                fill_holes(backend, picture, hole, memory, feather)
+                fill_holes(backend, picture, hole if unknown is None else unknown, memory, feather, wanted=hole)
             except DeviceMemoryError as error:
                 self._make_do(backend, memory, error)
             else:
