@@ -51,6 +51,13 @@ def test_far_holes_are_computed_apart_and_near_ones_together():
     assert not list(regions(np.zeros((50, 50), bool), 128))
 
 
+def test_many_specks_do_not_become_one_box():
+    wanted = np.zeros((4000, 6000), bool)
+    for y, x in np.random.default_rng(0).integers(0, [4000, 6000], (200, 2)):
+        wanted[y : y + 12, x : x + 12] = True
+    assert sum(region.box.area for region in regions(wanted, 128)) < 0.8 * wanted.size
+
+
 @given(length=st.integers(1, 9000), side=st.sampled_from([256, 512, 768, 1024, 4096]))
 def test_tiles_cover_a_length_and_overlap_enough(length, side):
     found = spans(length, side)

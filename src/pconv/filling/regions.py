@@ -170,18 +170,18 @@ def _aligned(box: Box, multiple: int, height: int, width: int) -> Box:
 
 
 def _merged(boxes: list[Box]) -> list[tuple[Box, list[int]]]:
-    """Boxes, each with the numbers of its groups; near ones become one where that costs little."""
-    done: list[tuple[Box, list[int]]] = []
+    """Boxes, each with the numbers of its groups; near ones become one where that costs little more than all alone."""
+    done: list[tuple[Box, list[int], int]] = []
     for number, box in enumerate(boxes, 1):
-        members = [number]
+        members, alone = [number], box.area
         changed = True
         while changed:
             changed = False
             for other in done:
                 union = box.union(other[0])
-                if union.area <= WORTH_MERGING * (box.area + other[0].area):
-                    box, members, changed = union, other[1] + members, True
+                if union.area <= WORTH_MERGING * (alone + other[2]):
+                    box, members, alone, changed = union, other[1] + members, alone + other[2], True
                     done.remove(other)
                     break
-        done.append((box, members))
-    return done
+        done.append((box, members, alone))
+    return [(box, members) for box, members, _ in done]
