@@ -28,7 +28,7 @@ from pconv.filling.pictures import ArrayPicture
 
 SIZES = (24, 56, 96, 144)
 CONTEXTS = (8, 16, 32, 64, 96, 128)
-DEPTHS = (12, 16, 24, 32, 48, 10**6)
+DEPTHS = (12, 16, 24, 32, 48, 400)
 HOLES = ((1, 64), (1, 96), (1, 160), (1, 240), (3, 300), (3, 600))
 """How many times a photo is enlarged, and its hole's side."""
 
@@ -98,7 +98,7 @@ def depths(backend: Backend, photos: list[Path], times: int, side: int) -> dict[
             filling.DEEP = depth
             filled = photo.copy()
             fill_holes(backend, ArrayPicture(filled, 3), hole, 2**32)
-            quality.setdefault("never" if depth > side else str(depth), []).append(psnr(filled, photo, hole))
+            quality.setdefault("never" if 2 * depth > side else str(depth), []).append(psnr(filled, photo, hole))
     return {name: f"{np.mean(values):.2f}" for name, values in quality.items()}
 
 
