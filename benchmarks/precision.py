@@ -16,11 +16,8 @@ from common import finish, machine, show
 from PIL import Image
 
 from pconv import Inpainter, irregular_hole
+from pconv.evaluation.metrics import psnr
 from pconv.holes.ratios import RATIO_BINS
-
-
-def psnr(a: np.ndarray, b: np.ndarray) -> float:
-    return float(10 * np.log10(255**2 / np.mean((a.astype(np.float64) - b) ** 2)))
 
 
 @click.command()

@@ -42,6 +42,7 @@ def test_a_tensor_is_filled_like_the_array_and_the_picture(inpainter):
     photo = from_pil(Image.fromarray(PIXELS))
     assert np.array_equal(inpainter(photo, HOLE).pixels, expected)
     assert np.array_equal(photo.pixels, PIXELS)
+    assert np.array_equal(inpainter(PIXELS, torch.from_numpy(HOLE).bfloat16()), expected)
     grey = chw(PIXELS[..., :1])
     assert np.array_equal(inpainter(grey, HOLE)[0].numpy(), inpainter(PIXELS[..., 0], HOLE))
     assert inpainter(grey.expand(4, 40, 50), HOLE).shape == (4, 40, 50)  # the fourth is alpha

@@ -1,5 +1,6 @@
 import math
 
+import nets
 import pytest
 import torch
 import torch.nn.functional as F
@@ -35,14 +36,7 @@ def as_the_paper_writes_it(net, image, valid):
 
 
 def some_net(config=TINY):
-    """A network whose batch norms shift, as trained ones do."""
-    net = PConvUNet(config)
-    for module in net.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            nn.init.normal_(module.weight, 1, 0.2)
-            nn.init.normal_(module.bias, 0, 0.5)
-            nn.init.normal_(module.running_mean, 0, 0.3)
-    return net
+    return nets.some_net(config).train()
 
 
 def test_the_paper_preset_has_the_papers_layers_and_parameters():

@@ -19,7 +19,7 @@ from pconv.errors import ImageFileError, InputError
 from pconv.evaluation.mask_set import drawn_hole
 from pconv.holes.folder import read_mask
 from pconv.holes.ratios import RATIO_BINS
-from pconv.training.crops import photo_suffixes
+from pconv.training.crops import photos_below
 
 Pixels = NDArray[np.uint8]
 Hole = NDArray[np.bool_]
@@ -253,8 +253,7 @@ def find_photos(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise InputError(f"no folder of photos at {folder}")
-    suffixes = photo_suffixes()
-    photos = sorted(path for path in folder.rglob("*") if path.suffix.lower() in suffixes and path.is_file())
+    photos = photos_below(folder)
     if not photos:
         raise InputError(f"no photos (.jpg, .png, .webp, .tif and what else Pillow reads) below {folder}")
     return photos

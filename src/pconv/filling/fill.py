@@ -54,7 +54,8 @@ def fill_holes(
 def _fill_region(backend: Backend, picture: Picture, hole: Hole, region: Region, memory: int, feather: int) -> None:
     box, wanted = region
     inside = _inside_of(backend, picture, hole, region, memory)
-    softened = depth_steps(hole, 0, feather, min(feather, FEATHER_STEPS)) if feather else None
+    feather_steps = min(feather, FEATHER_STEPS)
+    softened = depth_steps(hole, 0, feather, feather_steps) if feather else None
 
     def fill_tile(tile: Box) -> Colours:
         unknown = hole[tile.slices]
@@ -72,7 +73,7 @@ def _fill_region(backend: Backend, picture: Picture, hole: Hole, region: Region,
     for rows, colours in _by_tiles(fill_tile, wanted, side, backend.channels):
         opacity = wanted[rows].astype(np.float32)
         if softened is not None:
-            opacity *= (1 + softened[rows].astype(np.float32)) / (1 + min(feather, FEATHER_STEPS))
+            opacity *= (1 + softened[rows].astype(np.float32)) / (1 + feather_steps)
         picture.write(slice(box.top + rows.start, box.top + rows.stop), slice(box.left, box.right), colours, opacity)
 
 

@@ -219,8 +219,7 @@ def as_hole(hole: Hole, size: tuple[int, int]) -> NDArray[np.bool_]:
     Raises:
         InputError: another size, or everything is hole.
     """
-    if _is_tensor(hole):
-        hole = hole.detach().cpu().numpy()  # type: ignore[union-attr]
+    hole = _on_cpu(hole)
     marked = hole_from_image(hole) if isinstance(hole, Image.Image) else np.asarray(hole) != 0
     if marked.ndim == 3 and marked.shape[2] == 1:
         marked = marked[..., 0]
@@ -234,13 +233,17 @@ def as_hole(hole: Hole, size: tuple[int, int]) -> NDArray[np.bool_]:
 
 def _holes_of_batch(hole: Any, count: int, size: tuple[int, int]) -> list[NDArray[np.bool_]]:
     """A hole for each picture of a batch, from ``(B, 1, H, W)``, ``(B, H, W)``, or one for all."""
-    if _is_tensor(hole):
-        hole = hole.detach().cpu().bool().numpy()
+    hole = _on_cpu(hole)
     if isinstance(hole, np.ndarray) and hole.ndim == 4 and hole.shape[1] == 1:
         hole = hole[:, 0]
     if isinstance(hole, np.ndarray) and hole.ndim == 3 and len(hole) in (1, count) and hole.shape[1:] == size:
         return [as_hole(hole[min(number, len(hole) - 1)], size) for number in range(count)]
     return [as_hole(hole, size)] * count
+
+
+def _on_cpu(hole: Any) -> Any:
+    """A tensor's array, True = hole; anything else as it is."""
+    return hole.detach().cpu().bool().numpy() if _is_tensor(hole) else hole
 
 
 def _is_tensor(thing: object) -> bool:

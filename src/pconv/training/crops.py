@@ -42,6 +42,12 @@ def photo_suffixes() -> frozenset[str]:
     )
 
 
+def photos_below(folder: Path) -> list[Path]:
+    """All files below ``folder`` with such a suffix, sorted by path."""
+    suffixes = photo_suffixes()
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in suffixes and path.is_file())
+
+
 class Square(NamedTuple):
     """A square of a photo, in pixels of the photo as it stands upright."""
 

@@ -23,7 +23,7 @@ from pconv.training.crops import (
     cut,
     decode,
     draw_square,
-    photo_suffixes,
+    photos_below,
     reduction_for,
     upright_size,
 )
@@ -85,8 +85,7 @@ def find_photos(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise TrainingError(f"no folder of photos at {folder}; set photos=FOLDER")
-    suffixes = photo_suffixes()
-    photos = sorted(path for path in folder.rglob("*") if path.suffix.lower() in suffixes and path.is_file())
+    photos = photos_below(folder)
     if not photos:
         raise TrainingError(f"no photos (.jpg, .png, .webp, .tif and what else Pillow reads) below {folder}")
     return photos
