@@ -87,13 +87,14 @@ def test_uint8_pictures_go_in_and_out(default, tmp_path):
     assert np.array_equal(filled[known], bytes_in.numpy()[known])
 
 
-@pytest.fixture(scope="module", params=[13, 17, 21])
+@pytest.fixture(scope="module", params=[(13, False), (17, True), (21, True), (13, True)])
 def small(request, tmp_path_factory):
     """A network of two channels and its graph, in several versions of ONNX."""
-    net = some_net(UNetConfig((8, 16, 16), (7, 5, 3), in_channels=2, mean=0.3, std=0.5))
+    opset, membrane = request.param
+    net = some_net(UNetConfig((8, 16, 16), (7, 5, 3), in_channels=2, mean=0.3, std=0.5, membrane=membrane))
     path = tmp_path_factory.mktemp("onnx") / "small.onnx"
-    save_onnx(net, path, {"made": "up"}, opset=request.param)
-    assert onnx.load(path).opset_import[0].version == request.param
+    save_onnx(net, path, {"made": "up"}, opset=opset)
+    assert onnx.load(path).opset_import[0].version == opset
     return net, open_graph(path)
 
 

@@ -13,8 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pconv.nn.layers import box_sum
+from pconv.nn.membrane import membrane
 from pconv.nn.phases import phase_kernel
-from pconv.nn.unet import LEAKY_SLOPE, DecoderLevel, EncoderLevel, PConvUNet, check_inputs, prepare
+from pconv.nn.unet import LEAKY_SLOPE, DecoderLevel, EncoderLevel, PConvUNet, check_inputs, finish, prepare
 
 UNPHASED = 2
 """So many of the innermost decoder levels upsample and convolve: their maps are too small for phases to pay."""
@@ -69,7 +70,8 @@ class FusedUNet(nn.Module):
         height, width = image.shape[2:]
         image, valid = prepare(self.config, image.float(), valid != 0)
         plan = self.plan(valid)
-        output = self.run(image, plan).float() * self.config.std + self.config.mean
+        surface = membrane(image, valid, len(self.encoder)) if self.config.membrane else None
+        output = finish(self.config, self.run(image, plan).float(), surface)
         return output[..., :height, :width], plan.reached[..., :height, :width]
 
     @torch.no_grad()
@@ -87,7 +89,7 @@ class FusedUNet(nn.Module):
 
     @torch.no_grad()
     def run(self, image: Tensor, plan: Plan) -> Tensor:
-        """The levels one after the other, on a normalised image whose holes are 0; the output is normalised too."""
+        """The levels one after the other, on a normalised image whose holes are 0; what the last one gives."""
         steps = iter(plan.steps)
         skips: list[Tensor] = []
         features = image.to(self.dtype, memory_format=torch.channels_last)

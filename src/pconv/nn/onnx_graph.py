@@ -24,6 +24,7 @@ from pconv.errors import InputError
 from pconv.files import replacing
 from pconv.models import GRAPH_FORMAT
 from pconv.nn.fused import UNPHASED, scale_and_shift
+from pconv.nn.membrane import AROUND, LEAST_COUNT, OVERSHOOT, RELAXATIONS, RELAXATIONS_FINEST, SPREAD
 from pconv.nn.phases import PHASES_OF_TAPS
 from pconv.nn.unet import LEAKY_SLOPE, PConvUNet
 
@@ -92,6 +93,7 @@ def build(network: PConvUNet, image: Literal["float", "uint8"], fp16_weights: bo
     pads = graph.add("Concat", graph.integers([0] * 6), missing, axis=0)
     features, known = graph.add("Pad", features, pads), graph.add("Pad", known, pads)
 
+    surface = graph.membrane(features, known, config.in_channels, len(config.channels)) if config.membrane else None
     skips: list[tuple[str, str]] = []
     encoders, decoders = network.levels
     for encoder in encoders:
@@ -119,6 +121,10 @@ def build(network: PConvUNet, image: Literal["float", "uint8"], fp16_weights: bo
             raw, ratio, graph.array(shift.view(1, -1, 1, 1)), known, slope=1.0 if decoder.last else LEAKY_SLOPE
         )
 
+    if surface:
+        colour, trust = graph.split(features, [config.in_channels, 1])
+        change = graph.add("Mul", graph.add("Sub", colour, surface), graph.add("Sigmoid", trust))
+        features = graph.add("Add", surface, change)
     crop = [graph.integers([0, 0]), size, graph.integers([2, 3])]
     output = graph.add("Slice", features, *crop)
     output = graph.add("Add", graph.add("Mul", output, graph.number(config.std)), graph.number(config.mean))
@@ -200,17 +206,50 @@ class _Graph:
         return self.add("Conv", features, weight, kernel_shape=[kernel] * 2, strides=[stride] * 2, pads=around)
 
     def upsample(self, features: str) -> str:
+        return self._twice(features, mode="nearest", nearest_mode="floor", coordinate_transformation_mode="asymmetric")
+
+    def _twice(self, features: str, **how: Any) -> str:
         scales = self.constant(np.array([1, 1, 2, 2], np.float32))
-        corners = "asymmetric"
-        return self.add(
-            "Resize",
-            features,
-            "",
-            scales,
-            mode="nearest",
-            nearest_mode="floor",
-            coordinate_transformation_mode=corners,
-        )
+        return self.add("Resize", features, "", scales, **how)
+
+    def split(self, features: str, sizes: Sequence[int]) -> list[str]:
+        """The channels in parts."""
+        parts = [f"split_{len(self.nodes)}_{number}" for number in range(len(sizes))]
+        self.nodes.append(helper.make_node("Split", [features, self.integers(sizes)], parts, name=parts[0], axis=1))
+        return parts
+
+    def membrane(self, image: str, known: str, channels: int, levels: int) -> str:
+        """:func:`pconv.nn.membrane.membrane`; ``known`` is 1 and 0, and ``image`` is 0 where that is 0."""
+        one, least = self.number(1.0), self.number(LEAST_COUNT)
+        pyramid = []
+        for _ in range(levels):
+            pyramid.append((image, known))
+            counts = self._each(known, SPREAD, 1, stride=2)
+            image = self.add("Div", self._each(image, SPREAD, channels, stride=2), self.add("Max", counts, least))
+            known = self.add("Min", self.add("Div", counts, least), one)
+        axes = self.integers([2, 3])
+        count = self.add("Max", self.add("ReduceSum", known, axes), one)
+        mean = self.add("Div", self.add("ReduceSum", image, axes), count)
+        surface = self.add("Add", image, self.add("Mul", self.add("Sub", one, known), mean))
+        for level, (image, known) in reversed(list(enumerate(pyramid))):
+            hole = self.add("Sub", one, known)
+            above = self._twice(surface, mode="linear", coordinate_transformation_mode="half_pixel")
+            surface = self.add("Add", image, self.add("Mul", hole, above))
+            step = self.add("Mul", hole, self.number(OVERSHOOT))
+            everywhere = self.add("Add", hole, known)
+            take = self.add("Div", step, self._each(everywhere, AROUND, 1))
+            keep = self.add("Sub", one, step)
+            for _ in range(RELAXATIONS if level else RELAXATIONS_FINEST):
+                towards = self.add("Mul", take, self._each(surface, AROUND, channels))
+                surface = self.add("Add", self.add("Mul", surface, keep), towards)
+        return surface
+
+    def _each(self, maps: str, kernel: Tensor, channels: int, stride: int = 1) -> str:
+        """Every one of ``channels`` with the same kernel; nothing lies beyond the border."""
+        size = kernel.shape[0]
+        weights = self.array(kernel.expand(channels, 1, size, size))
+        shape: dict[str, Any] = {"kernel_shape": [size] * 2, "strides": [stride] * 2, "pads": [1] * 4}
+        return self.add("Conv", maps, weights, group=channels, **shape)
 
     def follow(self, counts: str, kernel: int, channels: int, stride: int = 1) -> tuple[str, str]:
         """sum(1)/sum(M) and the validity of a level's output, from the known channels at each place of its input."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from typing import NamedTuple
 
@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pconv.nn.layers import PartialConv2d, box_sum, renormalize, zero_holes
+from pconv.nn.membrane import membrane
 from pconv.nn.phases import upsampled_conv3x3
 
 LEAKY_SLOPE = 0.2
@@ -28,6 +29,9 @@ class UNetConfig:
         mean, std: the network computes on ``(x - mean) / std`` and undoes it at the end. 0 and 1 leave the paper's
             network as it is; 0.5 and 0.25 centre pictures whose values lie in 0..1, for which a hole's zero then is
             mid-grey.
+        membrane: the network starts from :func:`~pconv.nn.membrane.membrane`'s smooth surface. For each pixel it
+            predicts, beside the colour, how far that is to be trusted: ``surface + sigmoid(trust) * (colour -
+            surface)``. False is the paper's network.
     """
 
     channels: tuple[int, ...]
@@ -35,6 +39,7 @@ class UNetConfig:
     in_channels: int = 3
     mean: float = 0.0
     std: float = 1.0
+    membrane: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "channels", tuple(self.channels))
@@ -54,10 +59,18 @@ class UNetConfig:
         """Heights and widths are padded, as hole, to a multiple of this."""
         return int(2 ** len(self.channels))
 
+    @property
+    def out_channels(self) -> int:
+        """Of the last level: the picture's, and with ``membrane`` the trust in them."""
+        return self.in_channels + self.membrane
+
 
 PRESETS: dict[str, UNetConfig] = {
     "paper": UNetConfig(channels=(64, 128, 256, 512, 512, 512, 512, 512), kernels=(7, 5, 5, 3, 3, 3, 3, 3)),
     "small": UNetConfig(channels=(32, 64, 128, 256, 256, 256, 256), kernels=(7, 5, 5, 3, 3, 3, 3), mean=0.5, std=0.25),
+    "membrane": UNetConfig(
+        channels=(32, 64, 128, 256, 256, 256, 256), kernels=(7, 5, 5, 3, 3, 3, 3), mean=0.5, std=0.25, membrane=True
+    ),
     "tiny": UNetConfig(channels=(16, 32, 64, 64, 64), kernels=(5, 5, 3, 3, 3), mean=0.5, std=0.25),
 }
 """The paper's network, the bundled model's, and one for tests and first tries."""
@@ -135,7 +148,7 @@ class PConvUNet(nn.Module):
             for level, (i, o, k) in enumerate(zip(inputs, config.channels, config.kernels, strict=True))
         )
         self.decoder = nn.ModuleList(
-            DecoderLevel(below, skip, skip if level else config.in_channels, last=level == 0)
+            DecoderLevel(below, skip, skip if level else config.out_channels, last=level == 0)
             for level, (below, skip) in reversed(list(enumerate(zip(config.channels, inputs, strict=True))))
         )
 
@@ -155,14 +168,32 @@ class PConvUNet(nn.Module):
         check_inputs(self.config, image, valid)
         height, width = image.shape[2:]
         known = _Map(*prepare(self.config, image, valid != 0))
+        surface = membrane(*known, len(self.encoder)) if self.config.membrane else None
         skips: list[_Map] = []
         for level in self.encoder:
             skips.append(known)
             known = level(known)
         for level in self.decoder:
             known = level(known, skips.pop())
-        output, reached = (x[..., :height, :width] for x in known)
-        return output * self.config.std + self.config.mean, reached
+        output = finish(self.config, known.features, surface)
+        return output[..., :height, :width], known.valid[..., :height, :width]
+
+
+FIRST_TRUST = -1.0
+"""Logit of the trust that a network has in itself before it is trained: a quarter."""
+
+
+@torch.no_grad()
+def with_membrane(network: PConvUNet) -> PConvUNet:
+    """``network``, trained without the smooth surface, as one that starts from it; its colours are the same."""
+    grown = PConvUNet(replace(network.config, membrane=True))
+    last = grown.levels[1][-1].conv
+    weights = network.state_dict()
+    for name, fresh in ("weight", torch.zeros_like(last.weight[-1:])), ("bias", torch.full((1,), FIRST_TRUST)):
+        key = f"decoder.{len(grown.decoder) - 1}.conv.{name}"
+        weights[key] = torch.cat([weights[key], fresh.to(weights[key])])
+    grown.load_state_dict(weights)
+    return grown
 
 
 def check_inputs(config: UNetConfig, image: Tensor, valid: Tensor) -> None:
@@ -182,6 +213,14 @@ def prepare(config: UNetConfig, image: Tensor, valid: Tensor) -> tuple[Tensor, T
     if bottom or right:
         image, valid = F.pad(image, (0, right, 0, bottom)), F.pad(valid, (0, right, 0, bottom))
     return image, valid
+
+
+def finish(config: UNetConfig, predicted: Tensor, surface: Tensor | None) -> Tensor:
+    """From what the last level gives to the picture's values; the other end of :func:`prepare`."""
+    if surface is not None:
+        colour, trust = torch.split(predicted, [config.in_channels, 1], dim=1)
+        predicted = torch.lerp(surface, colour, torch.sigmoid(trust))
+    return predicted * config.std + config.mean
 
 
 def _renormalize(raw: Tensor, groups: Sequence[tuple[Tensor, int]], conv: PartialConv2d) -> tuple[Tensor, Tensor]:

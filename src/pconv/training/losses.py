@@ -37,6 +37,18 @@ def _mean_within(error: Tensor, where: Tensor) -> Tensor:
     return zero_holes(error, where).mean()
 
 
+USUAL_RATIO = 0.3
+"""The hole ratio at which balancing changes nothing: in the middle of 0 to 0.6."""
+
+
+def balanced(error: Tensor, valid: Tensor, balance: float) -> Tensor:
+    """``error`` of each picture, weighted up where its hole is small and down where it is large."""
+    if not balance:
+        return error
+    ratio = (~valid).to(error.dtype).mean(dim=(1, 2, 3), keepdim=True)
+    return error * (USUAL_RATIO / ratio.clamp(min=0.01)) ** balance
+
+
 def perceptual_loss(features: Sequence[Tensor], truth_features: Sequence[Tensor]) -> Tensor:
     """One half of L_perc: sum over p of |Psi_p(I) - Psi_p(I_gt)|_1 / N_p, for I = I_out or I = I_comp."""
     return _summed_distances(features, truth_features)
@@ -118,10 +130,15 @@ class InpaintingLoss(nn.Module):
     Args:
         weights: of the terms.
         features: VGG-16 with trained weights (:func:`load_vgg`); may be None where no term needs it.
+        balance: each picture's part of L_hole is multiplied by ``(0.3 / its hole ratio) ** balance``, so that thin
+            scratches count beside wide holes; 0 is the paper's loss, 1 the mean over the holes alone.
     """
 
-    def __init__(self, weights: LossWeights, features: VGG16Features | None = None) -> None:
+    def __init__(
+        self, weights: LossWeights, features: VGG16Features | None = None, balance: float = 0.0
+    ) -> None:
         super().__init__()
+        self.balance = balance
         if weights.needs_features and features is None:
             raise ValueError("the perceptual and style terms need VGG-16's features: pass load_vgg(...)")
         self.weights = weights
@@ -145,7 +162,7 @@ class InpaintingLoss(nn.Module):
         if weights.valid:
             terms["valid"] = _mean_within(error, valid)
         if weights.hole:
-            terms["hole"] = _mean_within(error, ~valid)
+            terms["hole"] = _mean_within(balanced(error, valid, self.balance), ~valid)
         filled = composite(truth, output, valid)
         if weights.tv:
             terms["tv"] = total_variation_loss(filled, valid)

@@ -19,7 +19,7 @@ from pconv.holes.ratios import RATIO_BINS
 from pconv.models import find_model
 from pconv.nn.checkpoint import load_network, save_network
 from pconv.nn.plain import FILLS, PlainConfig, PlainUNet
-from pconv.nn.unet import PRESETS, PConvUNet
+from pconv.nn.unet import PRESETS, PConvUNet, with_membrane
 from pconv.training.checkpoint import STATE_FILE, save_state
 from pconv.training.config import TrainConfig
 from pconv.training.data import Batch
@@ -43,6 +43,8 @@ class Run:
         net = new_network(config)
         if config.init:
             start_from, _ = load_network(find_model(config.init))
+            if net.config.membrane and not start_from.config.membrane:
+                start_from = with_membrane(start_from)
             if start_from.config != net.config:
                 raise TrainingError(
                     f"{config.init} is another network than model {config.model!r}: {start_from.config}"
