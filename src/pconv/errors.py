@@ -29,3 +29,7 @@ class TrainingError(PconvError):
 
 class EvaluationError(PconvError):
     """An evaluation cannot start, or a method failed at a picture."""
+
+
+class DownloadError(PconvError):
+    """A file could not be downloaded, or is not the one that was meant."""

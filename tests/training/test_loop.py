@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -379,6 +380,20 @@ def test_init_starts_from_given_weights(config, tmp_path):
     for name, value in weights(second).items():
         if "running" not in name and "num_batches" not in name:
             torch.testing.assert_close(value, weights(first)[name], rtol=1e-4, atol=1e-6)
+
+
+def test_a_membrane_network_can_start_from_one_without(config, tmp_path, monkeypatch):
+    monkeypatch.setitem(PRESETS, "smooth", replace(PRESETS["tiny"], membrane=True))
+    first, _ = train(longer(config, 3), tmp_path / "first")
+    start = longer(config, 1).model_copy(update={"init": first, "model": "smooth"})
+    start = start.model_copy(update={"stages": (start.stages[0].model_copy(update={"lr": 1e-12}),)})
+    second, _ = train(start, tmp_path / "second")
+    before, after = weights(first), weights(second)
+    last = f"decoder.{len(PRESETS['tiny'].channels) - 1}.conv"
+    assert after[f"{last}.weight"].shape[0] == 4
+    assert after[f"{last}.bias"][3] == pytest.approx(-1.0)
+    torch.testing.assert_close(after[f"{last}.weight"][:3], before[f"{last}.weight"], rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(after["encoder.0.conv.weight"], before["encoder.0.conv.weight"], rtol=1e-4, atol=1e-6)
 
 
 def test_init_of_another_network_is_refused(config, tmp_path):

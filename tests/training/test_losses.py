@@ -291,3 +291,38 @@ def test_a_configuration_may_hold_no_unknown_weight():
 
 def test_the_default_weights_are_the_papers():
     assert LossWeights() == LossWeights(valid=1, hole=6, perceptual=0.05, style=120, tv=0.1)
+
+
+def test_balance_weighs_each_picture_by_its_hole():
+    output, truth, _ = example(batch=2, size=10)
+    valid = torch.ones(2, 1, 10, 10, dtype=torch.bool)
+    valid[0, 0, :1] = False  # a tenth
+    valid[1, 0, :6] = False  # six tenths
+    errors = (output - truth).abs()
+    weights = LossWeights(valid=0, hole=1, perceptual=0, style=0, tv=0)
+    for balance in (0.0, 0.7, 1.0):
+        _, terms = InpaintingLoss(weights, balance=balance)(output, truth, valid)
+        first, second = errors[0, :, :1].sum() / 300, errors[1, :, :6].sum() / 300
+        expected = (first * (0.3 / 0.1) ** balance + second * (0.3 / 0.6) ** balance) / 2
+        torch.testing.assert_close(terms["hole"], expected)
+    # Balanced wholly, each picture's part is 0.3 times the mean over its own hole.
+    torch.testing.assert_close(terms["hole"], 0.3 * (errors[0, :, :1].mean() + errors[1, :, :6].mean()) / 2)
+
+
+def test_a_picture_without_a_hole_can_be_balanced():
+    output, truth, valid = example()
+    total, _ = InpaintingLoss(LossWeights(perceptual=0, style=0), balance=1)(output, truth, torch.ones_like(valid))
+    assert total.isfinite()
+
+
+def test_feature_terms_of_the_composite_alone(vgg):
+    output, truth, valid = example()
+    weights = LossWeights(valid=0, hole=0, tv=0)
+    _, both = InpaintingLoss(weights, vgg)(output, truth, valid)
+    _, alone = InpaintingLoss(weights, vgg, composite_only=True)(output, truth, valid)
+    assert set(both) == {"perceptual", "style_out", "style_comp"}
+    assert set(alone) == {"perceptual", "style_comp"}
+    assert alone["style_comp"] == both["style_comp"]
+    filled = torch.where(valid, truth, output)
+    assert alone["perceptual"] == perceptual_loss(vgg(filled, 3), vgg(truth, 3))
+    assert alone["perceptual"] < both["perceptual"]

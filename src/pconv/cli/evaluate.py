@@ -48,7 +48,7 @@ def parse_caps(ctx: click.Context, option: click.Parameter, values: tuple[str, .
 @click.option("--masks", type=PathType, help="Folder of mask files instead of the made set.")
 @click.option("--polarity", type=click.Choice(POLARITIES), default="auto", show_default=True, help="Of mask files.")
 @click.option(
-    "--model", "models", multiple=True, help="default, none or a checkpoint's path; repeatable, the first counts."
+    "--model", "models", multiple=True, help="default, paper, none, or a path or URL; repeatable, the first counts."
 )
 @click.option(
     "--against",

@@ -39,7 +39,9 @@ from pconv.errors import InputError, ModelError
     metavar="Q",
     help="1 to 100, of JPEG, WebP, AVIF, HEIC. Left out, a JPEG keeps the photo's own.",
 )
-@click.option("--model", default="default", show_default=True, help="A bundled model, or a checkpoint's path.")
+@click.option(
+    "--model", default="default", show_default=True, help="default, paper, or a model's path or URL#sha256=HASH."
+)
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, mps.")
 @click.option(
     "--backend", default="auto", show_default=True, help="onnxruntime, torch, openvino; auto takes the fastest."

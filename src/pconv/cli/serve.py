@@ -23,7 +23,9 @@ SHORTEST_TOKEN = 12
 @click.option("--open", "browse", is_flag=True, help="Open the page in the browser.")
 @click.option("--token", envvar="PCONV_TOKEN", help="What clients must send; also from PCONV_TOKEN.")
 @click.option("--allow-host", "names", multiple=True, help="A name that the server goes by; repeatable.")
-@click.option("--model", default="default", show_default=True, help="A bundled model, or a checkpoint's path.")
+@click.option(
+    "--model", default="default", show_default=True, help="default, paper, or a model's path or URL#sha256=HASH."
+)
 @click.option("--device", "devices", multiple=True, help="cpu, cuda, cuda:1, mps; repeatable.  [default: auto]")
 @click.option(
     "--backend", default="auto", show_default=True, help="onnxruntime, torch, openvino; auto takes the fastest."

@@ -45,7 +45,7 @@ def membrane(image: Tensor, valid: Tensor, levels: int) -> Tensor:
     pyramid = []
     for _ in range(levels):
         pyramid.append((image, known))
-        # Depthwise convolutions are fast with channels last, and slow on a single channel: validity goes with the image.
+        # Depthwise convolutions are slow on a single channel, and without channels last: validity goes with the image.
         both = torch.cat([image, known], dim=1).contiguous(memory_format=torch.channels_last)
         image, counts = torch.split(_convolve(both, SPREAD, stride=2), [image.shape[1], 1], dim=1)
         image = image / counts.clamp(min=LEAST_COUNT)

@@ -39,8 +39,10 @@ class Stage(_Settings):
     loss: LossWeights = LossWeights()
     """The paper's; perceptual and style need VGG-16's weights."""
     balance: float = Field(0.0, ge=0, le=1)
-    """How far small holes count as much as large ones in L_hole: 0 is the paper's mean over the whole picture, 1 a mean
-    over each picture's hole."""
+    """How far small holes count as much as large ones in L_hole: 0 is the paper's mean over the whole picture, 1 the
+    mean over each picture's hole."""
+    composite_only: bool = False
+    """The perceptual and style terms look at the composite alone; the paper's look at the output too."""
     hole_ratio: tuple[Ratio, Ratio] = (0.01, 0.6)
     smallest_zoom: float = Field(1.0, gt=0, le=1)
     """Crops are cut up to this much smaller-scaled, as far as the photo reaches; 1 cuts at the photo's own scale."""

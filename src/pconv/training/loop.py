@@ -85,7 +85,7 @@ def train(config: TrainConfig, out: Path, resume: bool = False) -> tuple[Path, i
                 continue
             set_train(run.net, stage.freeze_encoder_norm)
             net = fabric.setup_module(run.net)
-            loss = InpaintingLoss(stage.loss, vgg, stage.balance).to(fabric.device)
+            loss = InpaintingLoss(stage.loss, vgg, stage.balance, stage.composite_only).to(fabric.device)
             loader = source.loader(number, images, stage.steps - done, state["places"] if state and done else None)
             batches = iter(loader)
             means = Means()

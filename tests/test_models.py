@@ -1,0 +1,153 @@
+import hashlib
+import re
+import shutil
+import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+import pconv.models
+from pconv import Inpainter
+from pconv.cli import main
+from pconv.errors import DownloadError, ModelError
+from pconv.models import bundled_hashes, find_model
+
+ROOT = Path(__file__).parents[1]
+BOX = Path(pconv.models.__file__).parent
+
+
+class Handler(SimpleHTTPRequestHandler):
+    """Counts what it is asked for."""
+
+    def do_GET(self):
+        self.server.asked.append(self.path)
+        super().do_GET()
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture
+def server(tmp_path, monkeypatch):
+    """Serves the folder ``server.folder``; downloads are kept in a cache of the test's own."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    folder = tmp_path / "served"
+    folder.mkdir()
+    running = ThreadingHTTPServer(("127.0.0.1", 0), lambda *args: Handler(*args, directory=str(folder)))
+    running.folder, running.asked = folder, []
+    running.url = f"http://127.0.0.1:{running.server_port}"
+    thread = threading.Thread(target=running.serve_forever)
+    thread.start()
+    yield running
+    running.shutdown()
+    thread.join()
+    running.server_close()
+
+
+@pytest.fixture
+def served_model(server):
+    """URL with hash of a model on the server."""
+    shutil.copy(BOX / "default.onnx", server.folder / "paper.onnx")
+    return f"{server.url}/paper.onnx#sha256={bundled_hashes()['default.onnx']}"
+
+
+def test_hashes_of_all_bundled_models_are_in_the_box_and_in_the_model_card():
+    hashes = bundled_hashes()
+    assert set(hashes) == {path.name for path in BOX.iterdir() if path.suffix in (".onnx", ".safetensors")}
+    card = (ROOT / "docs" / "model-card.md").read_text()
+    for name, digest in hashes.items():
+        assert hashlib.sha256((BOX / name).read_bytes()).hexdigest() == digest
+        assert digest in card
+
+
+def test_a_damaged_bundled_model_is_not_loaded(tmp_path, monkeypatch):
+    for name in ("default.onnx", "SHA256SUMS"):
+        shutil.copy(BOX / name, tmp_path)
+    content = bytearray((tmp_path / "default.onnx").read_bytes())
+    content[-1000] ^= 1
+    (tmp_path / "default.onnx").write_bytes(content)
+    monkeypatch.setattr(pconv.models, "__file__", str(tmp_path / "__init__.py"))
+    with pytest.raises(ModelError, match=r"default\.onnx is damaged: its SHA-256 is .* install pconv again"):
+        Inpainter(backend="onnxruntime")
+    with pytest.raises(ModelError, match=r"cannot read the bundled model .* install pconv again"):
+        find_model("default", ".safetensors")
+
+
+def test_paper_explains_where_its_weights_come_from(monkeypatch, tmp_path):
+    monkeypatch.delenv("PCONV_PAPER", raising=False)
+    Image.new("RGB", (32, 32)).save(tmp_path / "photo.png")
+    Image.new("L", (32, 32), 255).save(tmp_path / "mask.png")
+    arguments = [str(tmp_path / "photo.png"), str(tmp_path / "mask.png"), "-o", str(tmp_path / "out.png")]
+    result = CliRunner().invoke(main, ["inpaint", *arguments, "--model", "paper"])
+    assert result.exit_code == 2
+    for part in ("not in the box", "PCONV_PAPER", "URL#sha256=", "pconv train paper"):
+        assert part in result.output.replace("\n", " ")
+    assert "model paper: not in the box" in CliRunner().invoke(main, ["info"]).output
+
+
+def test_paper_is_downloaded_once_checked_and_used(server, served_model, monkeypatch):
+    monkeypatch.setenv("PCONV_PAPER", served_model)
+    image = np.full((40, 40, 3), 200, np.uint8)
+    hole = np.zeros((40, 40), bool)
+    hole[10:20, 10:20] = True
+    for _ in range(2):
+        filled = Inpainter("paper")(image, hole)
+        assert np.array_equal(filled, Inpainter("default", backend="onnxruntime")(image, hole))
+    assert server.asked == ["/paper.onnx"]
+    assert served_model in CliRunner().invoke(main, ["info"]).output
+
+
+def test_a_url_can_be_given_as_the_model_itself(server, served_model):
+    path = find_model(served_model)
+    assert path.suffix == ".onnx"
+    assert path.read_bytes() == (BOX / "default.onnx").read_bytes()
+
+
+def test_what_was_damaged_in_the_cache_is_downloaded_again(server, served_model):
+    find_model(served_model).write_bytes(b"cut off")
+    assert find_model(served_model).read_bytes() == (BOX / "default.onnx").read_bytes()
+    assert len(server.asked) == 2
+
+
+def test_another_file_than_the_hash_says_is_not_kept(server, tmp_path):
+    (server.folder / "paper.onnx").write_bytes(b"something else")
+    with pytest.raises(DownloadError, match="hash"):
+        find_model(f"{server.url}/paper.onnx#sha256={'0' * 64}")
+    assert [path for path in (tmp_path / "cache").rglob("*") if path.is_file()] == []
+
+
+def test_a_failed_download_is_a_failed_run(server, tmp_path):
+    Image.new("RGB", (32, 32)).save(tmp_path / "photo.png")
+    Image.new("L", (32, 32), 255).save(tmp_path / "mask.png")
+    for url in (f"{server.url}/nothing.onnx", "http://127.0.0.1:1/refused.onnx"):
+        model = f"{url}#sha256={'0' * 64}"
+        arguments = ["inpaint", str(tmp_path / "photo.png"), str(tmp_path / "mask.png"), "--model", model]
+        result = CliRunner().invoke(main, [*arguments, "-o", str(tmp_path / "out.png")])
+        assert result.exit_code == 1
+        assert re.search(r"cannot download the model .* or download it by other means", result.output, re.DOTALL)
+        assert not (tmp_path / "out.png").exists()
+
+
+def test_a_local_file_needs_no_server(tmp_path, monkeypatch):
+    path = tmp_path / "mine.onnx"
+    shutil.copy(BOX / "default.onnx", path)
+    monkeypatch.setenv("PCONV_PAPER", f"{path}#sha256={bundled_hashes()['default.onnx']}")
+    assert find_model("paper") == path
+    monkeypatch.setenv("PCONV_PAPER", f"{path}#sha256={'1' * 64}")
+    with pytest.raises(ModelError, match=r"mine\.onnx is not the file that was meant: its SHA-256 is 4?"):
+        find_model("paper")
+    monkeypatch.setenv("PCONV_PAPER", str(tmp_path / "nothing.onnx"))
+    with pytest.raises(ModelError, match=r"no model file at .*nothing\.onnx"):
+        find_model("paper")
+
+
+@pytest.mark.parametrize(
+    "model", ["https://example.org/m.onnx", "https://example.org/m.onnx#sha256=12", "a#sha256=xyz"]
+)
+def test_a_url_needs_a_hash(model):
+    with pytest.raises(ModelError, match="needs its SHA-256, 64 hexadecimal digits, behind #sha256="):
+        find_model(model)
