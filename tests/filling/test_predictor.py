@@ -169,7 +169,6 @@ def test_the_bundled_model_is_a_trained_one(name):
     assert np.array_equal(filled[~hole], photo[~hole])
 
 
-@pytest.mark.xfail(strict=True, reason="version 1 of the model greys saturated gradients (docs/model-card.md): 0.028")
 def test_the_bundled_model_fills_a_gradient_better_than_its_mean():
     """The model in the box is a trained one: it continues a smooth picture and an edge across a hole."""
     x, y = np.meshgrid(np.linspace(0, 1, 128), np.linspace(0, 1, 128))
