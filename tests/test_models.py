@@ -48,6 +48,13 @@ def server(tmp_path, monkeypatch):
     running.server_close()
 
 
+def write_photo_and_mask(folder):
+    Image.new("RGB", (32, 32)).save(folder / "photo.png")
+    mask = Image.new("L", (32, 32))
+    mask.paste(255, (8, 8, 16, 16))
+    mask.save(folder / "mask.png")
+
+
 @pytest.fixture
 def served_model(server):
     """URL with hash of a model on the server."""
@@ -79,8 +86,7 @@ def test_a_damaged_bundled_model_is_not_loaded(tmp_path, monkeypatch):
 
 def test_paper_explains_where_its_weights_come_from(monkeypatch, tmp_path):
     monkeypatch.delenv("PCONV_PAPER", raising=False)
-    Image.new("RGB", (32, 32)).save(tmp_path / "photo.png")
-    Image.new("L", (32, 32), 255).save(tmp_path / "mask.png")
+    write_photo_and_mask(tmp_path)
     arguments = [str(tmp_path / "photo.png"), str(tmp_path / "mask.png"), "-o", str(tmp_path / "out.png")]
     result = CliRunner().invoke(main, ["inpaint", *arguments, "--model", "paper"])
     assert result.exit_code == 2
@@ -121,8 +127,7 @@ def test_another_file_than_the_hash_says_is_not_kept(server, tmp_path):
 
 
 def test_a_failed_download_is_a_failed_run(server, tmp_path):
-    Image.new("RGB", (32, 32)).save(tmp_path / "photo.png")
-    Image.new("L", (32, 32), 255).save(tmp_path / "mask.png")
+    write_photo_and_mask(tmp_path)
     for url in (f"{server.url}/nothing.onnx", "http://127.0.0.1:1/refused.onnx"):
         model = f"{url}#sha256={'0' * 64}"
         arguments = ["inpaint", str(tmp_path / "photo.png"), str(tmp_path / "mask.png"), "--model", model]
