@@ -13,7 +13,6 @@ import os
 import socket
 from collections.abc import Iterator
 from dataclasses import asdict, replace
-from pathlib import Path
 from threading import Event
 from typing import Any
 
@@ -28,7 +27,7 @@ from pconv.filling.manifest import Entry
 from pconv.filling.pipeline import Pipeline
 from pconv.filling.plan import Job
 from pconv.filling.work import Places, Settings, Steps, Task, digest
-from pconv.models import BUNDLED
+from pconv.models import BUNDLED, find_model
 
 CPUS_EACH = 4
 """Cores for one network where there is no GPU: with more of them, one photo of 512 px gains little."""
@@ -189,6 +188,6 @@ def _from_anywhere(job: Job) -> tuple[Settings, Places]:
         return LocalFolder(folder.path.absolute(), folder.mark) if isinstance(folder, LocalFolder) else folder
 
     places, model = job.places(), job.settings.model
-    settings = job.settings if str(model) in BUNDLED else replace(job.settings, model=Path(model).absolute())
+    settings = job.settings if str(model) in BUNDLED else replace(job.settings, model=find_model(model).absolute())
     masks = None if places.masks is None else absolute(places.masks)
     return settings, Places(absolute(places.photos), masks, absolute(places.out))

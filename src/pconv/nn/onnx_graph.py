@@ -45,8 +45,8 @@ def save_onnx(
 
     Inputs: ``image`` ``(B, C, H, W)``, float32 in 0..1 (anything in holes) or uint8, and ``hole`` ``(B, 1, H, W)``,
     uint8, non-zero = fill. Outputs: ``filled``, like ``image`` and equal to it outside the hole, and ``reached``
-    ``(B, 1, H, W)`` bool: where something known had a say (deep in very wide holes nothing had, and ``filled`` is a
-    constant). The metadata has ``format``, ``image``, ``config`` and ``recipe``, the last two as JSON.
+    ``(B, 1, H, W)`` bool: where something known had a say (deep in very wide holes nothing had, and ``filled`` says
+    nothing). The metadata has ``format``, ``image``, ``config`` and ``recipe``, the last two as JSON.
 
     Args:
         recipe: how the weights came to be, anything JSON can hold.

@@ -163,7 +163,7 @@ class PConvUNet(nn.Module):
     def predict(self, image: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
         """What ``forward`` returns, and ``(B, 1, H, W)`` bool: where at least one known pixel had a say in it.
 
-        Deep inside a hole that is wider than the network sees, nothing known reaches, and the output is constant.
+        Deep inside a hole that is wider than the network sees nothing known reaches, and the output says nothing.
         """
         check_inputs(self.config, image, valid)
         height, width = image.shape[2:]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -162,7 +163,7 @@ def new_network(config: TrainConfig) -> PConvUNet:
     if config.convolution == "partial":
         return PConvUNet(preset)
     fill = FILLS[config.convolution.removeprefix("plain-")]
-    return cast(PConvUNet, PlainUNet(PlainConfig(**vars(preset), fill=fill)))
+    return cast(PConvUNet, PlainUNet(PlainConfig(**vars(replace(preset, membrane=False)), fill=fill)))
 
 
 def ema_update(decay: float) -> Any:
