@@ -61,6 +61,13 @@ def test_a_constant_stays_constant_whatever_the_holes(height, width, share, seed
         torch.testing.assert_close(one, expected, atol=1e-5, rtol=0)
 
 
+def test_gradients_reach_what_is_known():
+    generator = torch.Generator().manual_seed(0)
+    valid = torch.rand(1, 1, 8, 8, generator=generator) < 0.5
+    image = (torch.rand(1, 2, 8, 8, generator=generator, dtype=torch.float64) * valid).requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: membrane(x * valid, valid, 2), image)
+
+
 def test_memory_format_does_not_matter():
     image, hole = photo_and_hole("cat", 128, 128)
     known = holed(image, ~hole)
