@@ -1,7 +1,6 @@
 import hashlib
 import re
 import shutil
-import threading
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from PIL import Image
+from servers import serving
 
 import pconv.models
 from pconv import Inpainter
@@ -39,13 +39,8 @@ def server(tmp_path, monkeypatch):
     folder.mkdir()
     running = ThreadingHTTPServer(("127.0.0.1", 0), lambda *args: Handler(*args, directory=str(folder)))
     running.folder, running.asked = folder, []
-    running.url = f"http://127.0.0.1:{running.server_port}"
-    thread = threading.Thread(target=running.serve_forever)
-    thread.start()
-    yield running
-    running.shutdown()
-    thread.join()
-    running.server_close()
+    with serving(running):
+        yield running
 
 
 def write_photo_and_mask(folder):

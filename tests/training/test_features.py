@@ -1,6 +1,5 @@
 import hashlib
 import logging
-import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 from safetensors.torch import save_file
+from servers import serving
 
 from pconv.errors import TrainingError
 from pconv.training import features as features_module
@@ -186,13 +186,9 @@ def server(tmp_path, two_blocks, monkeypatch):
     torch.save(two_blocks, tmp_path / "weights.pth")
     running = Server(("127.0.0.1", 0), Handler)
     running.content = (tmp_path / "weights.pth").read_bytes()
-    running.url = f"http://127.0.0.1:{running.server_port}/vgg16-{hashlib.sha256(running.content).hexdigest()[:8]}.pth"
-    thread = threading.Thread(target=running.serve_forever)
-    thread.start()
-    yield running
-    running.shutdown()
-    thread.join()
-    running.server_close()
+    with serving(running):
+        running.url += f"/vgg16-{hashlib.sha256(running.content).hexdigest()[:8]}.pth"
+        yield running
     monkeypatch.setattr(torch.hub, "_hub_dir", None)
 
 

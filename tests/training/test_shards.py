@@ -1,13 +1,13 @@
 import itertools
 import shutil
 import tarfile
-import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import torch
 from PIL import Image
+from servers import serving
 
 from pconv.errors import TrainingError
 from pconv.nn.checkpoint import load_network
@@ -172,19 +172,15 @@ def test_pipes_braces_and_broken_shards(shards, tmp_path, monkeypatch):
 def test_shards_come_from_urls(shards, tmp_path, monkeypatch):
     monkeypatch.setattr(shards_module.time, "sleep", lambda _: None)
     handler = partial(SimpleHTTPRequestHandler, directory=tmp_path / "shards")
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever).start()
-        try:
-            base = f"http://127.0.0.1:{server.server_port}"
-            urls = find_shards([f"{base}/shard-{{00000..00002}}.tar"])
-            assert len(urls) == 3
-            streams = (ShardedPhotos(from_, STAGE, (1,)) for from_ in (urls, shards[:3]))
-            remote, local = (reds(itertools.islice(stream, 12)) for stream in streams)
-            assert remote == local
-            with pytest.raises(TrainingError, match=r"none\.tar \((its command ended with exit 22|empty file)\)"):
-                next(iter(ShardedPhotos([f"{base}/none.tar"], STAGE, (1,))))
-        finally:
-            server.shutdown()
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), handler)) as server:
+        base = server.url
+        urls = find_shards([f"{base}/shard-{{00000..00002}}.tar"])
+        assert len(urls) == 3
+        streams = (ShardedPhotos(from_, STAGE, (1,)) for from_ in (urls, shards[:3]))
+        remote, local = (reds(itertools.islice(stream, 12)) for stream in streams)
+        assert remote == local
+        with pytest.raises(TrainingError, match=r"none\.tar \((its command ended with exit 22|empty file)\)"):
+            next(iter(ShardedPhotos([f"{base}/none.tar"], STAGE, (1,))))
 
 
 def test_shards_that_are_not_there(tmp_path):

@@ -27,11 +27,11 @@ def info() -> None:
         except PackageNotFoundError:  # imported from somewhere without its metadata
             number = "of unknown version"
         click.echo(f"backend {name}: {number}, on {', '.join(_devices(name))}")
+    hashes = bundled_hashes()
     for model in BUNDLED:
         for suffix in (GRAPH, CHECKPOINT):
             path = find_model(model, suffix)
-            digest = bundled_hashes()[path.name]
-            click.echo(f"model {model}: {path}, {path.stat().st_size / 1e6:.1f} MB, sha256 {digest}")
+            click.echo(f"model {model}: {path}, {path.stat().st_size / 1e6:.1f} MB, sha256 {hashes[path.name]}")
     for model, variable in ELSEWHERE.items():
         place = os.environ.get(variable, f"not in the box; set {variable} to a file or URL#sha256=HASH")
         click.echo(f"model {model}: {place}")

@@ -99,12 +99,12 @@ def inpaint(
     hole = hole_of(picture, sources, invert, grow, notes)
 
     from pconv.filling.predictor import Inpainter, as_hole
-    from pconv.models import find_model
+    from pconv.models import GRAPH, find_model
 
     hole = as_hole(hole, (picture.height, picture.width))
     if hole.any():
         with wrong_usage(ModelError):
-            find_model(model)
+            find_model(model, GRAPH)  # the form that is mostly opened: each is hashed when it is looked for
         with wrong_usage(InputError):
             fill = Inpainter(model, device, backend, precision, max_memory)
         if verbose:

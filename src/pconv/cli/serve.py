@@ -123,11 +123,11 @@ def serve(
 
 def _load(model: str, devices: tuple[str, ...], backend: str, precision: str, max_memory: int) -> list[Filler]:
     from pconv.filling.predictor import Inpainter
-    from pconv.models import find_model
+    from pconv.models import GRAPH, find_model
     from pconv.serve.filler import Filler
 
     with wrong_usage(ModelError):
-        find_model(model)
+        find_model(model, GRAPH)  # the form that is mostly opened: each is hashed when it is looked for
     with wrong_usage(InputError):
         each = [Inpainter(model, device, backend, precision, max_memory) for device in dict.fromkeys(devices)]
         fillers = [Filler(inpainter) for inpainter in each]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import importlib.util
 import json
@@ -17,6 +16,7 @@ from pathlib import Path
 from pconv.errors import InputError, ModelError
 from pconv.evaluation import baselines
 from pconv.evaluation.baselines import Fill
+from pconv.files import sha256_of
 
 COMMAND = "cmd:"
 _MADE_BY = 1
@@ -133,7 +133,7 @@ def our_methods(models: list[str]) -> list[Method]:
         name = _unused("pconv-" + _slug(model if model in BUNDLED else path.stem), [m.name for m in found])
         label = f"pconv {model}" if model in BUNDLED else f"pconv {path.parent.name}/{path.stem}"
         fill = partial(baselines.network, model if model in BUNDLED else path)
-        fingerprint = f"{_hash(path)}, pconv {pconv.__version__}, filling {REVISION}"
+        fingerprint = f"{sha256_of(path)}, pconv {pconv.__version__}, filling {REVISION}"
         found.append(Method(name, label, fingerprint, fill, ours=not found))
     return found
 
@@ -175,11 +175,11 @@ def _plain(model: Path | None) -> list[Method]:
     path = (model or bundled(BUNDLED_PLAIN)).resolve()
     network = load_plain(path)
     kind = "holes " + "/".join(f"{value * 255:.4g}" for value in dict.fromkeys(network.config.fill))
-    found = [Method(PLAIN, f"plain convolutions ({kind})", _hash(path), partial(baselines.plain_network, path))]
+    found = [Method(PLAIN, f"plain convolutions ({kind})", sha256_of(path), partial(baselines.plain_network, path))]
     if model is None:
         twin = bundled(BUNDLED_PARTIAL)
         found.append(
-            Method("partial", "partial convolutions (as plain)", _hash(twin), partial(baselines.network, twin))
+            Method("partial", "partial convolutions (as plain)", sha256_of(twin), partial(baselines.network, twin))
         )
     return found
 
@@ -223,7 +223,3 @@ def _unused(name: str, taken: list[str]) -> str:
 
 def _slug(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "tool"
-
-
-def _hash(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import importlib.metadata
 import json
 import math
@@ -28,7 +27,7 @@ from pconv.evaluation.tables import (
     whole_table,
     wins_and_losses,
 )
-from pconv.files import replacing
+from pconv.files import replacing, sha256_of
 from pconv.holes.ratios import RATIO_BINS
 
 _PACKAGES = (
@@ -109,7 +108,7 @@ def write_summary(results: Results, settings: Settings, about: About, path: Path
         "hashes": {
             "masks": about.mask_hash,
             "photos": about.photo_hash,
-            "vgg": settings.vgg and hashlib.sha256(settings.vgg.read_bytes()).hexdigest(),
+            "vgg": settings.vgg and sha256_of(settings.vgg),
         },
         "versions": _versions(),
         "methods": {

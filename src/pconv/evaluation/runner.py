@@ -28,7 +28,7 @@ from pconv.errors import PconvError
 from pconv.evaluation import metrics
 from pconv.evaluation.methods import Method
 from pconv.evaluation.protocol import Pair, fitted, hole_of
-from pconv.files import replacing
+from pconv.files import replacing, sha256_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -229,7 +229,7 @@ def measure(composite: NDArray[np.uint8], truth: NDArray[np.uint8], hole: NDArra
 
 
 def _measure(vgg: Path | None) -> str:
-    return f"{METRICS_VERSION} {hashlib.sha256(vgg.read_bytes()).hexdigest() if vgg else 'no vgg'}"
+    return f"{METRICS_VERSION} {sha256_of(vgg) if vgg else 'no vgg'}"
 
 
 def _start_worker() -> None:

@@ -17,7 +17,7 @@ from pconv.errors import DeviceMemoryError, InputError
 from pconv.filling.backends import Backend, open_backend
 from pconv.filling.fill import BYTES_PER_PIXEL, fill_holes
 from pconv.filling.pictures import Picture, of_array, of_photo
-from pconv.models import BUNDLED, DEFAULT_MODEL, find_model
+from pconv.models import BUNDLED, DEFAULT_MODEL, GRAPH, find_model
 from pconv.photos.holes import hole_from_image
 from pconv.photos.photo import Photo, from_pil
 
@@ -203,7 +203,7 @@ def inpaint(
 
     Takes and returns what :meth:`Inpainter.__call__` does. The last models used stay loaded.
     """
-    file = find_model(model)
+    file = find_model(model, GRAPH)
     name = model if str(model) in BUNDLED else file.resolve()
     return _cached_inpainter(name, file.stat().st_mtime_ns, device, backend)(image, hole)
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pconv.errors import PconvError
+from pconv.files import sha256_of
 from pconv.filling.fill import REVISION
 from pconv.filling.folders import Folder
 from pconv.filling.manifest import DONE, FAILED, UNCHANGED, Entry
@@ -59,7 +60,7 @@ class Settings:
             ModelError: no such model.
         """
         return {
-            "model": hashlib.sha256(find_model(self.model).read_bytes()).hexdigest(),
+            "model": sha256_of(find_model(self.model)),
             "filling": REVISION,
             "precision": self.precision,
             "holes": [repr(hole) for hole in self.holes],

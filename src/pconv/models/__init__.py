@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from functools import lru_cache
 from pathlib import Path
 
 from pconv.errors import ModelError
+from pconv.files import sha256_of
 from pconv.models.source import Source, parse_source
 
 DEFAULT_MODEL = "default"
@@ -58,8 +58,7 @@ def bundled_hashes() -> dict[str, str]:
 def _unchanged(path: Path) -> Path:
     """``path``, whose content is what its hash says; looked at once in each process."""
     try:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = sha256_of(path)
     except OSError as error:
         raise ModelError(f"cannot read the bundled model {path} ({error.strerror}): install pconv again") from error
     expected = bundled_hashes().get(path.name)

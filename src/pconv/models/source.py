@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from pconv.errors import DownloadError, ModelError
+from pconv.files import sha256_of
 
 _HASH = "#sha256="
 
@@ -39,8 +39,7 @@ class Source:
         if not path.is_file():
             raise ModelError(f"no model file at {path}")
         if self.sha256:
-            with path.open("rb") as file:
-                came = hashlib.file_digest(file, "sha256").hexdigest()
+            came = sha256_of(path)
             if came != self.sha256:
                 raise ModelError(f"{path} is not the file that was meant: its SHA-256 is {came}, not {self.sha256}")
         return path
