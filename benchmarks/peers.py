@@ -53,7 +53,8 @@ CLASSICAL: dict[str, Method] = {
 
 
 def ours() -> dict[str, Method]:
-    return {f"pconv, {name}": Inpainter(backend=name) for name in BACKENDS if installed(name)}
+    alone = {f"pconv, {name}": Inpainter(backend=name, detail=False) for name in BACKENDS if installed(name)}
+    return {**alone, "pconv with detail": Inpainter()}
 
 
 def networks(lama: Path | None, port: Path | None) -> dict[str, Method]:

@@ -144,7 +144,18 @@ def run_folder(
     from pconv.photos.holes import parse_hole
 
     mask_folder, one_mask = _mask_place(masks)
-    shared = ("model", "device", "backend", "precision", "max_memory", "invert", "grow", "feather", "quality")
+    shared = (
+        "model",
+        "device",
+        "backend",
+        "precision",
+        "max_memory",
+        "detail",
+        "invert",
+        "grow",
+        "feather",
+        "quality",
+    )
     given = {name: values[name] for name in shared if values.get(name) is not None}
     with wrong_usage(InputError, ModelError):
         if suffix is not None:

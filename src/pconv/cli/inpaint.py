@@ -50,6 +50,11 @@ from pconv.errors import InputError, ModelError
 @click.option(
     "--max-memory", default="1G", show_default=True, callback=parse_bytes, help="For filling, beside the photo."
 )
+@click.option(
+    "--detail/--no-detail",
+    default=True,
+    help="Let lines and texture go on into the hole; without it smooth, and several times faster.",
+)
 @click.option("--force", is_flag=True, help="Allow OUT to replace PHOTO or MASK.")
 @click.option("-v", "--verbose", is_flag=True, help="Say what computes.")
 @or_folder
@@ -67,6 +72,7 @@ def inpaint(
     backend: str,
     precision: str,
     max_memory: int,
+    detail: bool,
     force: bool,
     verbose: bool,
 ) -> None:
@@ -106,7 +112,7 @@ def inpaint(
         with wrong_usage(ModelError):
             find_model(model, GRAPH)  # the form that is mostly opened: each is hashed when it is looked for
         with wrong_usage(InputError):
-            fill = Inpainter(model, device, backend, precision, max_memory)
+            fill = Inpainter(model, device, backend, precision, max_memory, detail)
         if verbose:
             computes = fill.backend
             click.echo(f"{computes.path} with {computes.name} on {computes.device} in {computes.precision}", err=True)

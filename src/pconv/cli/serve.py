@@ -35,6 +35,11 @@ SHORTEST_TOKEN = 12
     "--max-memory", default="1G", show_default=True, callback=parse_bytes, help="For filling, beside the photos."
 )
 @click.option(
+    "--detail/--no-detail",
+    default=True,
+    help="Let lines and texture go on into the hole; without it smooth, and several times faster.",
+)
+@click.option(
     "--max-megabytes", type=click.FloatRange(min=0.01), default=200.0, show_default=True, help="Of a request."
 )
 @click.option(
@@ -59,6 +64,7 @@ def serve(
     backend: str,
     precision: str,
     max_memory: int,
+    detail: bool,
     max_megabytes: float,
     max_megapixels: float,
     time_limit: float,
@@ -100,7 +106,7 @@ def serve(
     with wrong_usage(InputError):
         sock = open_socket(host, port)
     with sock:
-        service = Service(_load(model, devices or ("auto",), backend, precision, max_memory), settings)
+        service = Service(_load(model, devices or ("auto",), backend, precision, max_memory, detail), settings)
         set_up_logging(verbose)
         server = make_server(service)
         pages = addresses(sock, host)
@@ -121,7 +127,9 @@ def serve(
     click.echo("stopped", err=True)
 
 
-def _load(model: str, devices: tuple[str, ...], backend: str, precision: str, max_memory: int) -> list[Filler]:
+def _load(
+    model: str, devices: tuple[str, ...], backend: str, precision: str, max_memory: int, detail: bool
+) -> list[Filler]:
     from pconv.filling.predictor import Inpainter
     from pconv.models import GRAPH, find_model
     from pconv.serve.filler import Filler
@@ -129,7 +137,7 @@ def _load(model: str, devices: tuple[str, ...], backend: str, precision: str, ma
     with wrong_usage(ModelError):
         find_model(model, GRAPH)  # the form that is mostly opened: each is hashed when it is looked for
     with wrong_usage(InputError):
-        each = [Inpainter(model, device, backend, precision, max_memory) for device in dict.fromkeys(devices)]
+        each = [Inpainter(model, device, backend, precision, max_memory, detail) for device in dict.fromkeys(devices)]
         fillers = [Filler(inpainter) for inpainter in each]
     for filler in fillers:
         filler.warm_up()

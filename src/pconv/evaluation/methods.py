@@ -64,8 +64,8 @@ _BASELINES = {
     "mean": _Baseline("mean colour", baselines.mean_colour),
 }
 
-PLAIN = "plain"
-KNOWN = (*_BASELINES, PLAIN)
+PLAIN, SMOOTH = "plain", "smooth"
+KNOWN = (*_BASELINES, PLAIN, SMOOTH)
 BUNDLED_PLAIN, BUNDLED_PARTIAL = "plain-grey.safetensors", "partial.safetensors"
 
 
@@ -92,6 +92,8 @@ def find_methods(names: list[str], plain_model: Path | None, time_limit: float) 
             found.append(_command(name, [method.name for method in found], time_limit))
         elif name == PLAIN:
             found.extend(_plain(plain_model))
+        elif name == SMOOTH:
+            found.append(_smooth())
         elif name in _BASELINES:
             found.append(_baseline(name))
         else:
@@ -121,8 +123,6 @@ def our_methods(models: list[str]) -> list[Method]:
     Raises:
         ModelError: no such model, or not a checkpoint of partial convolutions.
     """
-    import pconv
-    from pconv.filling.fill import REVISION
     from pconv.models import BUNDLED, CHECKPOINT, find_model
 
     found: list[Method] = []
@@ -133,9 +133,23 @@ def our_methods(models: list[str]) -> list[Method]:
         name = _unused("pconv-" + _slug(model if model in BUNDLED else path.stem), [m.name for m in found])
         label = f"pconv {model}" if model in BUNDLED else f"pconv {path.parent.name}/{path.stem}"
         fill = partial(baselines.network, model if model in BUNDLED else path)
-        fingerprint = f"{sha256_of(path)}, pconv {pconv.__version__}, filling {REVISION}"
-        found.append(Method(name, label, fingerprint, fill, ours=not found))
+        found.append(Method(name, label, _made_by(path), fill, ours=not found))
     return found
+
+
+def _made_by(path: Path) -> str:
+    import pconv
+    from pconv.filling.fill import REVISION
+
+    return f"{sha256_of(path)}, pconv {pconv.__version__}, filling {REVISION}"
+
+
+def _smooth() -> Method:
+    """The bundled network alone."""
+    from pconv.models import DEFAULT_MODEL, find_model
+
+    fill = partial(baselines.network, DEFAULT_MODEL, detail=False)
+    return Method(SMOOTH, "pconv default, no detail", f"{_made_by(find_model(DEFAULT_MODEL))}, no detail", fill)
 
 
 def _baseline(name: str) -> Method:
@@ -178,9 +192,8 @@ def _plain(model: Path | None) -> list[Method]:
     found = [Method(PLAIN, f"plain convolutions ({kind})", sha256_of(path), partial(baselines.plain_network, path))]
     if model is None:
         twin = bundled(BUNDLED_PARTIAL)
-        found.append(
-            Method("partial", "partial convolutions (as plain)", sha256_of(twin), partial(baselines.network, twin))
-        )
+        fill = partial(baselines.network, twin, detail=False)
+        found.append(Method("partial", "partial convolutions (as plain)", sha256_of(twin), fill))
     return found
 
 

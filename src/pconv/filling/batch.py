@@ -127,7 +127,8 @@ def default_workers() -> int:
 def open_inpainter(settings: Settings) -> Any:
     from pconv.filling.predictor import Inpainter
 
-    return Inpainter(settings.model, settings.device, settings.backend, settings.precision, settings.max_memory)
+    about = settings.model, settings.device, settings.backend, settings.precision, settings.max_memory
+    return Inpainter(*about, detail=settings.detail)
 
 
 def _told_before(plan: Plan) -> Iterator[Entry]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from pconv.errors import ModelError
 from pconv.filling.backends import Backend
+from pconv.filling.detail import detailed
 from pconv.filling.pictures import ArrayPicture, Picture
 from pconv.filling.regions import Box, Region, regions, spans, tile_side
 from pconv.filling.wide import DEEP, depth_steps, doubled, halved_by_strips, halved_wish
@@ -23,7 +24,7 @@ BLEND_STEPS = 6
 
 FEATHER_STEPS = 32
 
-REVISION = 2
+REVISION = 3
 """Changes when the same network would fill differently; results measured with another one do not compare."""
 
 Hole = NDArray[np.bool_]
@@ -31,7 +32,13 @@ Colours = NDArray[np.float32]
 
 
 def fill_holes(
-    backend: Backend, picture: Picture, hole: Hole, memory: int, feather: int = 0, wanted: Hole | None = None
+    backend: Backend,
+    picture: Picture,
+    hole: Hole,
+    memory: int,
+    feather: int = 0,
+    wanted: Hole | None = None,
+    detail: bool = True,
 ) -> None:
     """Fill ``picture`` in place where ``(H, W)`` ``hole`` is True.
 
@@ -42,18 +49,21 @@ def fill_holes(
         memory: bytes that the network and the pictures made for it may take.
         feather: pixels inside the hole's edge over which the fill is blended with what was there.
         wanted: which pixels of the hole to write; all of them if None.
+        detail: continue lines and texture into what the network fills smoothly (:mod:`pconv.filling.detail`).
 
     Raises:
         ModelError: the network's output is not finite.
         DeviceMemoryError: the device has too little memory; the picture may be filled in part.
     """
     for region in regions(hole if wanted is None else wanted, backend.multiple):
-        _fill_region(backend, picture, hole[region.box.slices], region, memory, feather)
+        _fill_region(backend, picture, hole[region.box.slices], region, memory, feather, detail)
 
 
-def _fill_region(backend: Backend, picture: Picture, hole: Hole, region: Region, memory: int, feather: int) -> None:
+def _fill_region(
+    backend: Backend, picture: Picture, hole: Hole, region: Region, memory: int, feather: int, detail: bool
+) -> None:
     box, wanted = region
-    inside = _inside_of(backend, picture, hole, region, memory)
+    inside = _inside_of(backend, picture, hole, region, memory, detail)
     feather_steps = min(feather, FEATHER_STEPS)
     softened = depth_steps(hole, 0, feather, feather_steps) if feather else None
 
@@ -61,12 +71,12 @@ def _fill_region(backend: Backend, picture: Picture, hole: Hole, region: Region,
         unknown = hole[tile.slices]
         known = np.where(unknown, np.float32(0), picture.read(*tile.moved(box.top, box.left).slices))
         if inside is None:
-            return _run(backend, known, unknown)
+            return _run(backend, known, unknown, detail)
         colours, share = doubled(inside.colours, *tile.slices), inside.share(tile)
         if not (wanted[tile.slices] & (share < 1)).any():
             return colours
         deep = share == 1
-        rim = _run(backend, np.where(deep, colours, known), unknown & ~deep)
+        rim = _run(backend, np.where(deep, colours, known), unknown & ~deep, detail)
         return rim + (colours - rim) * share
 
     side = tile_side(wanted, _most_pixels(memory, box))
@@ -95,7 +105,9 @@ class _Inside(NamedTuple):
         return self.steps[tile.slices].astype(np.float32) / np.float32(BLEND_STEPS)
 
 
-def _inside_of(backend: Backend, picture: Picture, hole: Hole, region: Region, memory: int) -> _Inside | None:
+def _inside_of(
+    backend: Backend, picture: Picture, hole: Hole, region: Region, memory: int, detail: bool
+) -> _Inside | None:
     """The inside of wide holes, or None where no hole is wide."""
     box, wanted = region
     steps = depth_steps(hole, DEEP / 2, DEEP, BLEND_STEPS)
@@ -106,7 +118,8 @@ def _inside_of(backend: Backend, picture: Picture, hole: Hole, region: Region, m
         lambda rows: picture.read(slice(box.top + rows.start, box.top + rows.stop), columns), hole
     )
     half_picture = ArrayPicture(half.transpose(1, 2, 0), half.shape[0])
-    fill_holes(backend, half_picture, half_hole, memory, wanted=halved_wish(wanted & (steps > 0), half_hole))
+    half_wanted = halved_wish(wanted & (steps > 0), half_hole)
+    fill_holes(backend, half_picture, half_hole, memory, wanted=half_wanted, detail=detail)
     return _Inside(half, steps)
 
 
@@ -144,7 +157,7 @@ def _blend_into(colours: Colours, before: Colours) -> None:
         colours[..., :length] = before + (colours[..., :length] - before) * share
 
 
-def _run(backend: Backend, known: Colours, unknown: Hole) -> Colours:
+def _run(backend: Backend, known: Colours, unknown: Hole, detail: bool) -> Colours:
     """One run of the network over ``(C, h, w)``."""
     if not unknown.any():
         return known
@@ -152,4 +165,4 @@ def _run(backend: Backend, known: Colours, unknown: Hole) -> Colours:
     filled: Colours = backend.fill(picture, hole)[0][0]
     if not np.isfinite(filled).all():
         raise ModelError("the model's output is not finite: its training diverged; use another checkpoint")
-    return filled
+    return detailed(filled, unknown) if detail else filled

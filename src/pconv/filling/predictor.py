@@ -50,6 +50,8 @@ class Inpainter:
         backend: "onnxruntime", "torch", "openvino", or "auto": the fastest that is installed and can do it.
         precision: "fp32", "bf16", or "auto": bf16 where backend and device compute in it.
         max_memory: bytes that filling may take beside the photo itself; larger photos are filled in pieces.
+        detail: let lines and texture go on into the hole, which takes most of the time on a CPU; without it the fill
+            is what the network gives, smooth (docs/performance.md, "Detail").
 
     Attributes:
         backend: what was chosen, with its ``name``, ``device``, ``precision``, ``path`` and ``recipe``.
@@ -69,6 +71,7 @@ class Inpainter:
         backend: str = "auto",
         precision: str = "auto",
         max_memory: int = MAX_MEMORY,
+        detail: bool = True,
     ) -> None:
         if max_memory < LEAST_PIXELS * BYTES_PER_PIXEL:
             least = -(-LEAST_PIXELS * BYTES_PER_PIXEL // 2**20)
@@ -76,6 +79,7 @@ class Inpainter:
         self.backend: Backend = open_backend(model, str(device), backend, precision)
         self._model = model
         self._max_memory = self._memory = max_memory
+        self._detail = detail
 
     @overload
     def __call__(self, image: Image_, hole: Hole, *, feather: int = 0) -> Image_: ...
@@ -176,7 +180,8 @@ class Inpainter:
                 return result
             backend, memory = self.backend, self._memory
             try:
-                fill_holes(backend, picture, hole if unknown is None else unknown, memory, feather, wanted=hole)
+                all_unknown = hole if unknown is None else unknown
+                fill_holes(backend, picture, all_unknown, memory, feather, wanted=hole, detail=self._detail)
             except DeviceMemoryError as error:
                 self._make_do(backend, memory, error)
             else:
@@ -197,7 +202,12 @@ class Inpainter:
 
 
 def inpaint(
-    image: Image_, hole: Hole, model: str | Path = DEFAULT_MODEL, device: str = "auto", backend: str = "auto"
+    image: Image_,
+    hole: Hole,
+    model: str | Path = DEFAULT_MODEL,
+    device: str = "auto",
+    backend: str = "auto",
+    detail: bool = True,
 ) -> Image_:
     """Return a copy of ``image`` in which ``hole`` (white / non-zero) is filled.
 
@@ -205,12 +215,12 @@ def inpaint(
     """
     file = find_model(model, GRAPH)
     name = model if str(model) in BUNDLED else file.resolve()
-    return _cached_inpainter(name, file.stat().st_mtime_ns, device, backend)(image, hole)
+    return _cached_inpainter(name, file.stat().st_mtime_ns, device, backend, detail)(image, hole)
 
 
 @lru_cache(maxsize=2)
-def _cached_inpainter(model: str | Path, _modified: int, device: str, backend: str) -> Inpainter:
-    return Inpainter(model, device, backend)
+def _cached_inpainter(model: str | Path, _modified: int, device: str, backend: str, detail: bool) -> Inpainter:
+    return Inpainter(model, device, backend, detail=detail)
 
 
 def as_hole(hole: Hole, size: tuple[int, int]) -> NDArray[np.bool_]:

@@ -43,6 +43,7 @@ class Settings:
     backend: str = "auto"
     precision: str = "auto"
     max_memory: int = MAX_MEMORY
+    detail: bool = True
     holes: tuple[HoleSource, ...] = ()
     invert: bool = False
     grow: int = 0
@@ -63,6 +64,7 @@ class Settings:
             "model": sha256_of(find_model(self.model)),
             "filling": REVISION,
             "precision": self.precision,
+            "detail": self.detail,
             "holes": [repr(hole) for hole in self.holes],
             "invert": self.invert,
             "grow": self.grow,

@@ -1,0 +1,158 @@
+"""Detail for what a network filled smoothly: lines and texture go on from the known pixels around a hole.
+
+Natural pictures are sparse in the cosine transform: few coefficients of a block hold most of it. So a fill that has
+few large coefficients *and* agrees with every known pixel is likelier than a smooth one. Guleryuz's alternating
+projections ("Nonlinear approximation based image recovery using adaptive sparse reconstructions and iterated
+denoising", 2006) find it: cut the picture into blocks, set the small coefficients to zero, put the known pixels back,
+and again with lower thresholds. The blocks lie elsewhere in each round, so that no grid of them shows.
+"""
+
+from __future__ import annotations
+
+import threading
+from functools import cache
+from types import TracebackType
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from threadpoolctl import ThreadpoolController
+
+from pconv.filling.wide import halved
+
+BLOCK = 16
+"""Side of the blocks, in pixels."""
+ROUNDS = 60
+FIRST_THRESHOLD, LAST_THRESHOLD = 0.15, 0.012
+"""Root mean square over the channels of an orthonormal coefficient, for values in 0..1; falls geometrically."""
+NOTHING = 1 / 16
+"""Below so much of the threshold's square a coefficient becomes 0 and not less and less of itself."""
+AVERAGED = 8
+"""Of so many last rounds the mean is taken."""
+
+Colours = NDArray[np.float32]
+
+
+def detailed(start: Colours, hole: NDArray[np.bool_]) -> Colours:
+    """``start`` with detail in its holes.
+
+    Args:
+        start: ``(C, H, W)``, values in 0..1, filled smoothly where ``hole`` is True.
+        hole: ``(H, W)``. A block's width of known pixels around it has a say.
+
+    Returns:
+        ``(C, H, W)``, values in 0..1, and ``start`` bit for bit where ``hole`` is False. Pictures with a side below
+        32 pixels stay as they are.
+    """
+    if min(hole.shape) < 2 * BLOCK or not hole.any():
+        return start
+    with _one_thread:
+        half, half_hole = halved(start, hole)
+        if half_hole.any():  # what is coarser than a block, first
+            half = np.where(half_hole, halved(start, np.zeros_like(hole))[0], half)
+            start = np.where(hole, start + _doubled(_projected(half, half_hole) - half, hole.shape), start)
+        return _projected(start, hole)
+
+
+def _projected(start: Colours, hole: NDArray[np.bool_]) -> Colours:
+    """The alternating projections, at one size."""
+    height, width = hole.shape
+    touched = _block_sums(hole) > 0
+    picture = start.copy()
+    blocks_at = np.lib.stride_tricks.sliding_window_view(picture, (BLOCK, BLOCK), axis=(1, 2), writeable=True)
+    holes_at = np.lib.stride_tricks.sliding_window_view(hole, (BLOCK, BLOCK))
+    total = np.zeros((len(start), np.count_nonzero(hole)), np.float32)
+    for number, threshold in enumerate(np.geomspace(FIRST_THRESHOLD, LAST_THRESHOLD, ROUNDS, dtype=np.float32)):
+        rows, columns = _grid(height, number * _PLASTIC[0]), _grid(width, number * _PLASTIC[1])
+        chosen = np.nonzero(touched[np.ix_(rows, columns)])
+        at = rows[chosen[0]], columns[chosen[1]]
+        blocks = blocks_at[:, at[0], at[1]]
+        blocks_at[:, at[0], at[1]] = np.where(holes_at[at], _sparse(blocks, threshold), blocks)
+        if number >= ROUNDS - AVERAGED:
+            total += picture[:, hole]
+    picture[:, hole] = np.clip(total / AVERAGED, 0, 1)
+    return picture
+
+
+def _sparse(blocks: Colours, threshold: np.float32) -> Colours:
+    """Blocks ``(C, N, 16, 16)`` without their coefficients below ``threshold``; their means stay.
+
+    The step is soft: what lies at the threshold is halved.
+    """
+    cosines = _cosines()
+    flat = blocks.reshape(len(blocks), -1, BLOCK * BLOCK)
+    coefficients: Colours = flat @ cosines.T
+    energy = np.einsum("cnk,cnk->nk", coefficients, coefficients) / (len(blocks) * threshold**2)
+    energy[energy < NOTHING] = 0  # else ever smaller numbers, in which processors are slow
+    energy *= energy
+    share = energy / (1 + energy)
+    share[:, 0] = 1
+    coefficients *= share
+    sparse: Colours = coefficients @ cosines
+    return sparse.reshape(blocks.shape)
+
+
+def _doubled(change: Colours, shape: tuple[int, ...]) -> Colours:
+    size = (2 * change.shape[2], 2 * change.shape[1])
+    larger = [np.asarray(Image.fromarray(plane).resize(size, Image.Resampling.BILINEAR)) for plane in change]
+    return np.stack(larger)[:, : shape[0], : shape[1]]
+
+
+class _OneThread:
+    """While any thread is inside, numpy's products take one thread each.
+
+    They are too small to gain from more, and lose most of their speed where other threads and processes compute too.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._inside = threading.Lock(), 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._limit = _thread_pools().limit(limits=1, user_api="blas")
+            self._inside += 1
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                self._limit.restore_original_limits()
+
+
+_one_thread = _OneThread()
+
+
+@cache
+def _thread_pools() -> ThreadpoolController:
+    return ThreadpoolController()
+
+
+_PLASTIC = (0.7548776662466927, 0.5698402909980532)
+"""Steps of the two-dimensional sequence of least discrepancy (Roberts 2018): offsets that fill a block evenly."""
+
+
+def _grid(length: int, shift: float) -> NDArray[np.intp]:
+    """Where blocks begin that cover ``length`` pixels; the outermost are moved inside."""
+    starts = np.arange(-int(shift % 1 * BLOCK), length, BLOCK)
+    return np.unique(starts.clip(0, length - BLOCK))
+
+
+def _block_sums(hole: NDArray[np.bool_]) -> NDArray[np.int32]:
+    """How many hole pixels the block has that begins at each pixel, ``(H - 15, W - 15)``."""
+    sums = np.zeros((hole.shape[0] + 1, hole.shape[1] + 1), np.int32)
+    np.cumsum(np.cumsum(hole, axis=0, dtype=np.int32), axis=1, out=sums[1:, 1:])
+    n = BLOCK
+    found: NDArray[np.int32] = sums[n:, n:] - sums[:-n, n:] - sums[n:, :-n] + sums[:-n, :-n]
+    return found
+
+
+@cache
+def _cosines() -> Colours:
+    """The orthonormal two-dimensional cosine transform (DCT-II) of a flat block; its inverse is its transpose."""
+    frequency, place = np.arange(BLOCK)[:, None], np.arange(BLOCK) + 0.5
+    one = np.cos(np.pi / BLOCK * frequency * place) * np.sqrt(2 / BLOCK)
+    one[0] /= np.sqrt(2)
+    return np.kron(one, one).astype(np.float32)
