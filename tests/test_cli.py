@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
+from pconv import Inpainter
 from pconv.cli import main
 
 
@@ -55,6 +56,20 @@ def test_inpaint_fills_the_hole_and_nothing_else(files, photo, out):
     assert after.shape == before.shape
     assert np.array_equal(after[~hole], before[~hole])
     assert not np.array_equal(after[hole], before[hole])
+
+
+def test_without_detail_one_photo_and_a_folder_get_the_networks_own_fill(files):
+    photo, mask = files / "photo.png", files / "mask.png"
+    (files / "photos").mkdir()
+    (files / "photos" / "a.png").write_bytes(photo.read_bytes())
+    for flag in ("--detail", "--no-detail"):
+        for source, out in ((photo, files / f"{flag}.png"), (files / "photos", files / flag)):
+            result = pconv("inpaint", source, mask, flag, "-o", out)
+            assert result.exit_code == 0, result.output
+        expected = Inpainter(detail=flag == "--detail")(Image.open(photo), Image.open(mask))
+        for out in (files / f"{flag}.png", files / flag / "a.png"):
+            assert np.array_equal(np.asarray(Image.open(out)), np.asarray(expected))
+    assert (files / "--detail.png").read_bytes() != (files / "--no-detail.png").read_bytes()
 
 
 def test_invert_fills_what_is_black(files):

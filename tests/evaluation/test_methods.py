@@ -3,7 +3,9 @@ import importlib.util
 import numpy as np
 import pytest
 import torch
+from skimage import data
 
+from pconv import Inpainter
 from pconv.errors import EvaluationError, InputError, ModelError
 from pconv.evaluation import baselines, methods
 from pconv.evaluation.methods import find_methods, our_methods
@@ -75,8 +77,19 @@ def test_a_command_is_ended_after_the_limit(pair, tool):
         find_methods(["cmd:no-such-tool {image} {mask} {out}"], None, 1)[0].make()(*pair[:2])
 
 
+def test_smooth_is_the_network_alone():
+    (method,) = find_methods(["smooth"], None, 1)
+    (ours,) = our_methods(["default"])
+    assert method.fingerprint != ours.fingerprint
+    photo, hole = data.astronaut()[:128, :128], np.zeros((128, 128), bool)
+    hole[40:50, 20:100] = True
+    expected = Inpainter(device="cpu", detail=False)(photo, hole)
+    assert np.array_equal(method.make()(photo, hole), expected)
+    assert not np.array_equal(ours.make()(photo, hole), expected)
+
+
 def test_unknown_and_broken_names_are_told(tool):
-    with pytest.raises(InputError, match=r"unknown method 'lama'; known are telea, ns, .*plain, and 'cmd:"):
+    with pytest.raises(InputError, match=r"unknown method 'lama'; known are telea, ns, .*plain, smooth, and 'cmd:"):
         find_methods(["telea", "lama"], None, 1)
     with pytest.raises(InputError, match=r"has no \{mask\} and no \{out\}"):
         find_methods(["cmd:tool {image}"], None, 1)

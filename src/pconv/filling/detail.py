@@ -57,7 +57,7 @@ def detailed(start: Colours, hole: NDArray[np.bool_]) -> Colours:
 def _projected(start: Colours, hole: NDArray[np.bool_]) -> Colours:
     """The alternating projections, at one size."""
     height, width = hole.shape
-    touched = _block_sums(hole) > 0
+    touched = _touched(hole)
     picture = start.copy()
     blocks_at = np.lib.stride_tricks.sliding_window_view(picture, (BLOCK, BLOCK), axis=(1, 2), writeable=True)
     holes_at = np.lib.stride_tricks.sliding_window_view(hole, (BLOCK, BLOCK))
@@ -83,7 +83,7 @@ def _sparse(blocks: Colours, threshold: np.float32) -> Colours:
     flat = blocks.reshape(len(blocks), -1, BLOCK * BLOCK)
     coefficients: Colours = flat @ cosines.T
     energy = np.einsum("cnk,cnk->nk", coefficients, coefficients) / (len(blocks) * threshold**2)
-    energy[energy < NOTHING] = 0  # else ever smaller numbers, in which processors are slow
+    energy *= energy >= NOTHING  # else ever smaller numbers, in which processors are slow
     energy *= energy
     share = energy / (1 + energy)
     share[:, 0] = 1
@@ -140,13 +140,12 @@ def _grid(length: int, shift: float) -> NDArray[np.intp]:
     return np.unique(starts.clip(0, length - BLOCK))
 
 
-def _block_sums(hole: NDArray[np.bool_]) -> NDArray[np.int32]:
-    """How many hole pixels the block has that begins at each pixel, ``(H - 15, W - 15)``."""
+def _touched(hole: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Whether the block that begins at a pixel has a part of the hole, ``(H - 15, W - 15)``."""
     sums = np.zeros((hole.shape[0] + 1, hole.shape[1] + 1), np.int32)
     np.cumsum(np.cumsum(hole, axis=0, dtype=np.int32), axis=1, out=sums[1:, 1:])
     n = BLOCK
-    found: NDArray[np.int32] = sums[n:, n:] - sums[:-n, n:] - sums[n:, :-n] + sums[:-n, :-n]
-    return found
+    return np.asarray(sums[n:, n:] - sums[:-n, n:] - sums[n:, :-n] + sums[:-n, :-n] > 0)
 
 
 @cache
