@@ -121,7 +121,7 @@ def some_pil(case, mode):
         return pil(mode, values)
     generator = np.random.default_rng(case["seed"] + 2)
     colours = generator.integers(0, 256, (generator.integers(1, 257), 3), dtype=np.uint8)
-    return pil("P", values % len(colours), colours)
+    return pil("P", (values.astype(int) % len(colours)).astype(np.uint8), colours)  # 256 is no uint8
 
 
 def same(before, after):
