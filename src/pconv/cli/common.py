@@ -26,6 +26,22 @@ class _PlaceType(click.Path):
 
 PlaceType = _PlaceType(path_type=Path)
 
+# What the commands that fill say of the network.
+model_option = click.option(
+    "--model", default="default", show_default=True, help="default, paper, or a model's path or URL#sha256=HASH."
+)
+backend_option = click.option(
+    "--backend", default="auto", show_default=True, help="onnxruntime, torch, openvino; auto takes the fastest."
+)
+precision_option = click.option(
+    "--precision", default="auto", show_default=True, help="fp32, bf16; auto: what the device is fast in."
+)
+detail_option = click.option(
+    "--detail/--no-detail",
+    default=True,
+    help="Let lines and texture go on into the hole; without it smooth, and several times faster.",
+)
+
 
 @contextmanager
 def wrong_usage(*kinds: type[PconvError]) -> Iterator[None]:

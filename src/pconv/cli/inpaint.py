@@ -6,7 +6,17 @@ from pathlib import Path
 
 import click
 
-from pconv.cli.common import PlaceType, need_file, need_place_for, parse_bytes, wrong_usage
+from pconv.cli.common import (
+    PlaceType,
+    backend_option,
+    detail_option,
+    model_option,
+    need_file,
+    need_place_for,
+    parse_bytes,
+    precision_option,
+    wrong_usage,
+)
 from pconv.cli.folder import or_folder
 from pconv.errors import InputError, ModelError
 
@@ -39,22 +49,14 @@ from pconv.errors import InputError, ModelError
     metavar="Q",
     help="1 to 100, of JPEG, WebP, AVIF, HEIC. Left out, a JPEG keeps the photo's own.",
 )
-@click.option(
-    "--model", default="default", show_default=True, help="default, paper, or a model's path or URL#sha256=HASH."
-)
+@model_option
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, mps.")
-@click.option(
-    "--backend", default="auto", show_default=True, help="onnxruntime, torch, openvino; auto takes the fastest."
-)
-@click.option("--precision", default="auto", show_default=True, help="fp32, bf16; auto: what the device is fast in.")
+@backend_option
+@precision_option
 @click.option(
     "--max-memory", default="1G", show_default=True, callback=parse_bytes, help="For filling, beside the photo."
 )
-@click.option(
-    "--detail/--no-detail",
-    default=True,
-    help="Let lines and texture go on into the hole; without it smooth, and several times faster.",
-)
+@detail_option
 @click.option("--force", is_flag=True, help="Allow OUT to replace PHOTO or MASK.")
 @click.option("-v", "--verbose", is_flag=True, help="Say what computes.")
 @or_folder

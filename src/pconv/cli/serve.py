@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pconv.cli.common import needs_extra, parse_bytes, wrong_usage
+from pconv.cli.common import (
+    backend_option,
+    detail_option,
+    model_option,
+    needs_extra,
+    parse_bytes,
+    precision_option,
+    wrong_usage,
+)
 from pconv.errors import InputError, ModelError
 
 if TYPE_CHECKING:
@@ -23,22 +31,14 @@ SHORTEST_TOKEN = 12
 @click.option("--open", "browse", is_flag=True, help="Open the page in the browser.")
 @click.option("--token", envvar="PCONV_TOKEN", help="What clients must send; also from PCONV_TOKEN.")
 @click.option("--allow-host", "names", multiple=True, help="A name that the server goes by; repeatable.")
-@click.option(
-    "--model", default="default", show_default=True, help="default, paper, or a model's path or URL#sha256=HASH."
-)
+@model_option
 @click.option("--device", "devices", multiple=True, help="cpu, cuda, cuda:1, mps; repeatable.  [default: auto]")
-@click.option(
-    "--backend", default="auto", show_default=True, help="onnxruntime, torch, openvino; auto takes the fastest."
-)
-@click.option("--precision", default="auto", show_default=True, help="fp32, bf16; auto: what the device is fast in.")
+@backend_option
+@precision_option
 @click.option(
     "--max-memory", default="1G", show_default=True, callback=parse_bytes, help="For filling, beside the photos."
 )
-@click.option(
-    "--detail/--no-detail",
-    default=True,
-    help="Let lines and texture go on into the hole; without it smooth, and several times faster.",
-)
+@detail_option
 @click.option(
     "--max-megabytes", type=click.FloatRange(min=0.01), default=200.0, show_default=True, help="Of a request."
 )

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from threadpoolctl import ThreadpoolController
 
-from pconv.filling.wide import halved
+from pconv.filling.wide import halved, twice
 
 BLOCK = 16
 """Side of the blocks, in pixels."""
@@ -50,7 +50,8 @@ def detailed(start: Colours, hole: NDArray[np.bool_]) -> Colours:
         half, half_hole = halved(start, hole)
         if half_hole.any():  # what is coarser than a block, first
             half = np.where(half_hole, halved(start, np.zeros_like(hole))[0], half)
-            start = np.where(hole, start + _doubled(_projected(half, half_hole) - half, hole.shape), start)
+            change = twice(_projected(half, half_hole) - half, Image.Resampling.BILINEAR)
+            start = np.where(hole, start + change[:, : hole.shape[0], : hole.shape[1]], start)
         return _projected(start, hole)
 
 
@@ -90,12 +91,6 @@ def _sparse(blocks: Colours, threshold: np.float32) -> Colours:
     coefficients *= share
     sparse: Colours = coefficients @ cosines
     return sparse.reshape(blocks.shape)
-
-
-def _doubled(change: Colours, shape: tuple[int, ...]) -> Colours:
-    size = (2 * change.shape[2], 2 * change.shape[1])
-    larger = [np.asarray(Image.fromarray(plane).resize(size, Image.Resampling.BILINEAR)) for plane in change]
-    return np.stack(larger)[:, : shape[0], : shape[1]]
 
 
 class _OneThread:

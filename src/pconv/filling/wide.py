@@ -72,10 +72,15 @@ def doubled(picture: NDArray[np.float16], rows: slice, columns: slice) -> NDArra
     """The window ``rows``, ``columns`` of ``(C, H/2, W/2)`` at twice the size, bicubic, within 0..1."""
     top, left = max(rows.start // 2 - _REACH, 0), max(columns.start // 2 - _REACH, 0)
     part = picture[:, top : -(-rows.stop // 2) + _REACH, left : -(-columns.stop // 2) + _REACH].astype(np.float32)
-    size = (2 * part.shape[2], 2 * part.shape[1])
-    larger = np.stack([np.asarray(Image.fromarray(plane).resize(size, Image.Resampling.BICUBIC)) for plane in part])
+    larger = twice(part, Image.Resampling.BICUBIC)
     y, x = rows.start - 2 * top, columns.start - 2 * left
     return larger[:, y : y + rows.stop - rows.start, x : x + columns.stop - columns.start].clip(0, 1)
+
+
+def twice(planes: NDArray[np.float32], how: Image.Resampling) -> NDArray[np.float32]:
+    """``(C, h, w)`` at twice the size, whatever its values."""
+    size = (2 * planes.shape[2], 2 * planes.shape[1])
+    return np.stack([np.asarray(Image.fromarray(plane).resize(size, how)) for plane in planes])
 
 
 def _sum_of_four(maps: NDArray[np.float32]) -> NDArray[np.float32]:
