@@ -83,13 +83,23 @@ def test_smooth_is_the_network_alone():
     assert method.fingerprint != ours.fingerprint
     photo, hole = data.astronaut()[:128, :128], np.zeros((128, 128), bool)
     hole[40:50, 20:100] = True
-    expected = Inpainter(device="cpu", detail=False)(photo, hole)
+    expected = Inpainter(device="cpu", detail=False, texture=False)(photo, hole)
     assert np.array_equal(method.make()(photo, hole), expected)
     assert not np.array_equal(ours.make()(photo, hole), expected)
 
 
+def test_no_texture_is_all_but_the_texture():
+    (method,) = find_methods(["no-texture"], None, 1)
+    photo, hole = data.astronaut()[:128, :128], np.zeros((128, 128), bool)
+    hole[40:80, 20:100] = True
+    assert np.array_equal(method.make()(photo, hole), Inpainter(device="cpu", texture=False)(photo, hole))
+    assert not np.array_equal(method.make()(photo, hole), our_methods(["default"])[0].make()(photo, hole))
+
+
 def test_unknown_and_broken_names_are_told(tool):
-    with pytest.raises(InputError, match=r"unknown method 'lama'; known are telea, ns, .*plain, smooth, and 'cmd:"):
+    with pytest.raises(
+        InputError, match=r"unknown method 'lama'; known are telea, ns, .*plain, smooth, no-texture, and 'cmd:"
+    ):
         find_methods(["telea", "lama"], None, 1)
     with pytest.raises(InputError, match=r"has no \{mask\} and no \{out\}"):
         find_methods(["cmd:tool {image}"], None, 1)

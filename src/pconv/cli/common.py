@@ -41,6 +41,11 @@ detail_option = click.option(
     default=True,
     help="Let lines and texture go on into the hole; without it smooth, and several times faster.",
 )
+texture_option = click.option(
+    "--texture/--no-texture",
+    default=True,
+    help="Give the fill texture and noise like those around the hole; without it wide fills look like plastic.",
+)
 
 
 @contextmanager

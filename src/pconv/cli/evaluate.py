@@ -16,7 +16,7 @@ from pconv.cli.common import PathType, make_folder, need_file, need_place_for, n
 from pconv.cli.masks import POLARITIES, size_option
 from pconv.errors import InputError, ModelError, PconvError
 
-ALL = "smooth,telea,ns,biharmonic,patchmatch,fsr,plain,mean"
+ALL = "smooth,no-texture,telea,ns,biharmonic,patchmatch,fsr,plain,mean"
 QUICK = "telea,ns,mean"
 QUICK_PER_CELL = 2
 

@@ -151,6 +151,7 @@ def run_folder(
         "precision",
         "max_memory",
         "detail",
+        "texture",
         "invert",
         "grow",
         "feather",

@@ -15,6 +15,7 @@ from pconv.cli.common import (
     need_place_for,
     parse_bytes,
     precision_option,
+    texture_option,
     wrong_usage,
 )
 from pconv.cli.folder import or_folder
@@ -57,6 +58,7 @@ from pconv.errors import InputError, ModelError
     "--max-memory", default="1G", show_default=True, callback=parse_bytes, help="For filling, beside the photo."
 )
 @detail_option
+@texture_option
 @click.option("--force", is_flag=True, help="Allow OUT to replace PHOTO or MASK.")
 @click.option("-v", "--verbose", is_flag=True, help="Say what computes.")
 @or_folder
@@ -75,6 +77,7 @@ def inpaint(
     precision: str,
     max_memory: int,
     detail: bool,
+    texture: bool,
     force: bool,
     verbose: bool,
 ) -> None:
@@ -114,7 +117,7 @@ def inpaint(
         with wrong_usage(ModelError):
             find_model(model, GRAPH)  # the form that is mostly opened: each is hashed when it is looked for
         with wrong_usage(InputError):
-            fill = Inpainter(model, device, backend, precision, max_memory, detail)
+            fill = Inpainter(model, device, backend, precision, max_memory, detail, texture)
         if verbose:
             computes = fill.backend
             click.echo(f"{computes.path} with {computes.name} on {computes.device} in {computes.precision}", err=True)

@@ -13,6 +13,7 @@ from pconv.cli.common import (
     needs_extra,
     parse_bytes,
     precision_option,
+    texture_option,
     wrong_usage,
 )
 from pconv.errors import InputError, ModelError
@@ -39,6 +40,7 @@ SHORTEST_TOKEN = 12
     "--max-memory", default="1G", show_default=True, callback=parse_bytes, help="For filling, beside the photos."
 )
 @detail_option
+@texture_option
 @click.option(
     "--max-megabytes", type=click.FloatRange(min=0.01), default=200.0, show_default=True, help="Of a request."
 )
@@ -65,6 +67,7 @@ def serve(
     precision: str,
     max_memory: int,
     detail: bool,
+    texture: bool,
     max_megabytes: float,
     max_megapixels: float,
     time_limit: float,
@@ -106,7 +109,8 @@ def serve(
     with wrong_usage(InputError):
         sock = open_socket(host, port)
     with sock:
-        service = Service(_load(model, devices or ("auto",), backend, precision, max_memory, detail), settings)
+        fillers = _load(model, devices or ("auto",), backend, precision, max_memory, detail, texture)
+        service = Service(fillers, settings)
         set_up_logging(verbose)
         server = make_server(service)
         pages = addresses(sock, host)
@@ -128,7 +132,7 @@ def serve(
 
 
 def _load(
-    model: str, devices: tuple[str, ...], backend: str, precision: str, max_memory: int, detail: bool
+    model: str, devices: tuple[str, ...], backend: str, precision: str, max_memory: int, detail: bool, texture: bool
 ) -> list[Filler]:
     from pconv.filling.predictor import Inpainter
     from pconv.models import GRAPH, find_model
@@ -137,8 +141,10 @@ def _load(
     with wrong_usage(ModelError):
         find_model(model, GRAPH)  # the form that is mostly opened: each is hashed when it is looked for
     with wrong_usage(InputError):
-        each = [Inpainter(model, device, backend, precision, max_memory, detail) for device in dict.fromkeys(devices)]
-        fillers = [Filler(inpainter) for inpainter in each]
+        fillers = [
+            Filler(Inpainter(model, device, backend, precision, max_memory, detail, texture))
+            for device in dict.fromkeys(devices)
+        ]
     for filler in fillers:
         filler.warm_up()
     return fillers

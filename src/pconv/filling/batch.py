@@ -128,7 +128,7 @@ def open_inpainter(settings: Settings) -> Any:
     from pconv.filling.predictor import Inpainter
 
     about = settings.model, settings.device, settings.backend, settings.precision, settings.max_memory
-    return Inpainter(*about, detail=settings.detail)
+    return Inpainter(*about, detail=settings.detail, texture=settings.texture)
 
 
 def _told_before(plan: Plan) -> Iterator[Entry]:

@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from pconv.errors import ModelError
 from pconv.filling.backends import Backend
 from pconv.filling.detail import detailed
+from pconv.filling.grain import amounts, grained
 from pconv.filling.pictures import ArrayPicture, Picture
 from pconv.filling.regions import Box, Region, regions, spans, tile_side
+from pconv.filling.texture import textured
 from pconv.filling.wide import DEEP, depth_steps, doubled, halved_by_strips, halved_wish
 
 BYTES_PER_PIXEL = 700
@@ -24,7 +26,7 @@ BLEND_STEPS = 6
 
 FEATHER_STEPS = 32
 
-REVISION = 3
+REVISION = 4
 """Changes when the same network would fill differently; results measured with another one do not compare."""
 
 Hole = NDArray[np.bool_]
@@ -39,6 +41,7 @@ def fill_holes(
     feather: int = 0,
     wanted: Hole | None = None,
     detail: bool = True,
+    texture: bool = True,
 ) -> None:
     """Fill ``picture`` in place where ``(H, W)`` ``hole`` is True.
 
@@ -50,17 +53,26 @@ def fill_holes(
         feather: pixels inside the hole's edge over which the fill is blended with what was there.
         wanted: which pixels of the hole to write; all of them if None.
         detail: continue lines and texture into what the network fills smoothly (:mod:`pconv.filling.detail`).
+        texture: give the fill texture and grain like those around it (:mod:`pconv.filling.texture`,
+            :mod:`pconv.filling.grain`).
 
     Raises:
         ModelError: the network's output is not finite.
         DeviceMemoryError: the device has too little memory; the picture may be filled in part.
     """
     for region in regions(hole if wanted is None else wanted, backend.multiple):
-        _fill_region(backend, picture, hole[region.box.slices], region, memory, feather, detail)
+        _fill_region(backend, picture, hole[region.box.slices], region, memory, feather, detail, texture)
 
 
 def _fill_region(
-    backend: Backend, picture: Picture, hole: Hole, region: Region, memory: int, feather: int, detail: bool
+    backend: Backend,
+    picture: Picture,
+    hole: Hole,
+    region: Region,
+    memory: int,
+    feather: int,
+    detail: bool,
+    texture: bool,
 ) -> None:
     box, wanted = region
     inside = _inside_of(backend, picture, hole, region, memory, detail)
@@ -79,8 +91,15 @@ def _fill_region(
         rim = _run(backend, np.where(deep, colours, known), unknown & ~deep, detail)
         return rim + (colours - rim) * share
 
+    def textured_tile(tile: Box) -> Colours:
+        unknown = hole[tile.slices]
+        return grained(textured(fill_tile(tile), unknown), unknown, amount, tile)
+
+    if texture:
+        columns = slice(box.left, box.right)
+        amount = amounts(lambda rows: picture.read(slice(box.top + rows.start, box.top + rows.stop), columns), hole)
     side = tile_side(wanted, _most_pixels(memory, box))
-    for rows, colours in _by_tiles(fill_tile, wanted, side, backend.channels):
+    for rows, colours in _by_tiles(textured_tile if texture else fill_tile, wanted, side, backend.channels):
         opacity = wanted[rows].astype(np.float32)
         if softened is not None:
             opacity *= (1 + softened[rows].astype(np.float32)) / (1 + feather_steps)
@@ -119,7 +138,7 @@ def _inside_of(
     )
     half_picture = ArrayPicture(half.transpose(1, 2, 0), half.shape[0])
     half_wanted = halved_wish(wanted & (steps > 0), half_hole)
-    fill_holes(backend, half_picture, half_hole, memory, wanted=half_wanted, detail=detail)
+    fill_holes(backend, half_picture, half_hole, memory, wanted=half_wanted, detail=detail, texture=False)
     return _Inside(half, steps)
 
 

@@ -56,8 +56,8 @@ def halved(picture: NDArray[np.float32], hole: NDArray[np.bool_]) -> tuple[NDArr
     """Half the size, rounded up; each pixel is the mean of the known ones among its four, hole where none is."""
     odd = [(0, side % 2) for side in hole.shape]
     known = np.pad(~hole, odd).astype(np.float32)
-    sums = _sum_of_four(np.pad(np.where(hole, 0, picture), [(0, 0), *odd]))
-    counts = _sum_of_four(known)
+    sums = sum_of_four(np.pad(np.where(hole, 0, picture), [(0, 0), *odd]))
+    counts = sum_of_four(known)
     return (sums / np.maximum(counts, 1)).astype(np.float32), counts == 0
 
 
@@ -83,7 +83,7 @@ def twice(planes: NDArray[np.float32], how: Image.Resampling) -> NDArray[np.floa
     return np.stack([np.asarray(Image.fromarray(plane).resize(size, how)) for plane in planes])
 
 
-def _sum_of_four(maps: NDArray[np.float32]) -> NDArray[np.float32]:
+def sum_of_four(maps: NDArray[np.float32]) -> NDArray[np.float32]:
     *more, height, width = maps.shape
     total: NDArray[np.float32] = maps.reshape(*more, height // 2, 2, width // 2, 2).sum(axis=(-3, -1))
     return total

@@ -44,6 +44,7 @@ class Settings:
     precision: str = "auto"
     max_memory: int = MAX_MEMORY
     detail: bool = True
+    texture: bool = True
     holes: tuple[HoleSource, ...] = ()
     invert: bool = False
     grow: int = 0
@@ -65,6 +66,7 @@ class Settings:
             "filling": REVISION,
             "precision": self.precision,
             "detail": self.detail,
+            "texture": self.texture,
             "holes": [repr(hole) for hole in self.holes],
             "invert": self.invert,
             "grow": self.grow,

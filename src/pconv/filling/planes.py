@@ -1,0 +1,43 @@
+"""What texture and grain both do to planes of values."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from pconv.filling.wide import sum_of_four, twice
+
+Planes = NDArray[np.float32]
+
+REACH = 2
+"""Pixels that :func:`blurred` looks to each side."""
+_TAPS = np.array([1, 4, 6, 4, 1], np.float32) / 16
+
+
+def blurred(planes: Planes) -> Planes:
+    """``(..., H, W)`` under a binomial blur of variance 1; beyond the edges they go on as they end."""
+    for axis in (-2, -1):
+        around = [(0, 0)] * planes.ndim
+        around[axis] = (REACH, REACH)
+        padded = np.pad(planes, around, mode="edge").swapaxes(axis, 0)
+        length = planes.shape[axis]
+        planes = padded[:length] * _TAPS[0]
+        for tap, share in enumerate(_TAPS[1:], start=1):
+            planes += padded[tap : tap + length] * share
+        planes = planes.swapaxes(axis, 0)
+    return planes
+
+
+def carried(sums: Planes, weights: Planes, few: float) -> Planes:
+    """Weighted means at each place of ``(H, W)`` maps, carried to where there is no weight.
+
+    The surroundings of a place count for as much as a weight of ``few`` there; they in turn are counted with theirs.
+    """
+    height, width = sums.shape
+    if height == width == 1:
+        return np.asarray(sums / np.maximum(weights, 1e-6), np.float32)
+    odd = [(0, height % 2), (0, width % 2)]
+    around = carried(sum_of_four(np.pad(sums, odd)), sum_of_four(np.pad(weights, odd)), few)
+    wider = twice(around[None], Image.Resampling.BILINEAR)[0, :height, :width]
+    return np.asarray((sums + few * wider) / (weights + few), np.float32)
