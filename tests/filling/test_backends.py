@@ -27,10 +27,13 @@ def tiny_graph(tiny_model, tmp_path_factory):
 def test_all_backends_fill_a_real_photo_alike():
     read = read_photo(PHOTOS / "cat.jpg")
     photo, hole = read.pixels, MaskFile(PHOTOS / "cat-mask.png").hole(read)
-    filled = [Inpainter(backend=name, precision="fp32")(photo, hole).astype(int) for name in BACKENDS]
+    filled = [Inpainter(backend=name, precision="fp32", texture=False)(photo, hole).astype(int) for name in BACKENDS]
     assert len(filled) == 3
     assert max(np.abs(filled[0] - other).max() for other in filled[1:]) <= 1
     assert not np.array_equal(filled[0][hole], photo[hole])
+    rich = [Inpainter(backend=name, precision="fp32")(photo, hole).astype(int) for name in BACKENDS]
+    for other in rich[1:]:  # of two known blocks that are nearly as like another may be taken
+        assert (np.abs(rich[0] - other)[hole].max(axis=1) > 1).mean() < 0.02
 
 
 @pytest.mark.parametrize("name", BACKENDS)

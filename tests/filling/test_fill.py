@@ -44,9 +44,9 @@ def noise(height, width, seed=0):
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
-def filled(backend, pixels, hole, memory=2**30, detail=False, **options):
+def filled(backend, pixels, hole, memory=2**30, detail=False, texture=False, **options):
     result = pixels.copy()
-    fill_holes(backend, ArrayPicture(result, 3), hole, memory, detail=detail, **options)
+    fill_holes(backend, ArrayPicture(result, 3), hole, memory, detail=detail, texture=texture, **options)
     assert np.array_equal(result[~hole], pixels[~hole])
     return result
 
