@@ -1,4 +1,4 @@
-"""What the detail step costs: a fill with it against the same fill without, on the CPU.
+"""What detail, and texture behind it, cost: fills with them against the network alone, on the CPU.
 
     python benchmarks/detail.py
     python benchmarks/detail.py --quick
@@ -37,8 +37,12 @@ def holes(side: int) -> dict[str, NDArray[np.bool_]]:
 @click.option("--quick", is_flag=True, help="512 px only.")
 def main(repeats: int, quick: bool) -> None:
     """See the top of the file."""
-    fills = {"without": Inpainter(device="cpu", detail=False), "with": Inpainter(device="cpu")}
-    print(f"{machine()}, {fills['with'].backend.name}\n")
+    fills = {
+        "network alone": Inpainter(device="cpu", detail=False, texture=False),
+        "with detail": Inpainter(device="cpu", texture=False),
+        "and texture": Inpainter(device="cpu"),
+    }
+    print(f"{machine()}, {fills['and texture'].backend.name}\n")
     rows: dict[str, dict[str, str]] = {}
     ratios: dict[str, float] = {}
     for side in (512,) if quick else (512, 1024):
@@ -46,7 +50,7 @@ def main(repeats: int, quick: bool) -> None:
         for name, hole in holes(side).items():
             seconds = interleaved({kind: partial(fill, photo, hole) for kind, fill in fills.items()}, repeats)
             head = f"{side} px: {name}"
-            ratios[head] = seconds["with"] / seconds["without"]
+            ratios[head] = seconds["and texture"] / seconds["network alone"]
             rows[head] = {**{kind: f"{s:.2f} s" for kind, s in seconds.items()}, "ratio": f"{ratios[head]:.1f}"}
     show(rows, "One fill")
     finish({"ratios": ratios})
