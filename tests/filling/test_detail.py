@@ -7,7 +7,8 @@ from skimage import data
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from pconv import Inpainter, irregular_hole
-from pconv.filling.detail import BLOCK, _one_thread, cosines, detailed
+from pconv.filling.detail import BLOCK, cosines, detailed
+from pconv.filling.threads import one_thread
 from pconv.filling.work import Settings, digest
 
 
@@ -134,8 +135,8 @@ def test_threads_of_products_are_one_inside_and_what_they_were_outside():
     np.ones((2, 2)) @ np.ones((2, 2))
     with threadpool_limits(limits=2, user_api="blas"):
         before = threads()
-        with _one_thread:
-            with _one_thread:
+        with one_thread:
+            with one_thread:
                 assert set(threads()) <= {1}
             assert set(threads()) <= {1}
         assert threads() == before

@@ -12,16 +12,14 @@ one for blocks without any, learned from photos (:mod:`pconv.training.blocks`).
 
 from __future__ import annotations
 
-import threading
 from functools import cache
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from threadpoolctl import ThreadpoolController
 
+from pconv.filling.threads import one_thread
 from pconv.filling.wide import halved, twice
 
 BLOCK = 16
@@ -54,7 +52,7 @@ def detailed(start: Colours, hole: NDArray[np.bool_]) -> Colours:
     """
     if min(hole.shape) < 2 * BLOCK or not hole.any():
         return start
-    with _one_thread:
+    with one_thread:
         half, half_hole = halved(start, hole)
         if half_hole.any():  # what is coarser than a block, first
             half = np.where(half_hole, halved(start, np.zeros_like(hole))[0], half)
@@ -122,38 +120,6 @@ def kinds_of(grey: Colours, kinds: int) -> NDArray[np.intp]:
     directed = np.hypot(xx - yy, 2 * xy) > DIRECTED * (xx + yy)
     kind = 1 + np.floor(angle * (kinds - 1) + 0.5).astype(np.intp) % (kinds - 1)
     return np.where(directed, kind, 0)
-
-
-class _OneThread:
-    """While any thread is inside, numpy's products take one thread each.
-
-    They are too small to gain from more, and lose most of their speed where other threads and processes compute too.
-    """
-
-    def __init__(self) -> None:
-        self._lock, self._inside = threading.Lock(), 0
-
-    def __enter__(self) -> None:
-        with self._lock:
-            if not self._inside:
-                self._limit = _thread_pools().limit(limits=1, user_api="blas")
-            self._inside += 1
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        with self._lock:
-            self._inside -= 1
-            if not self._inside:
-                self._limit.restore_original_limits()
-
-
-_one_thread = _OneThread()
-
-
-@cache
-def _thread_pools() -> ThreadpoolController:
-    return ThreadpoolController()
 
 
 _PLASTIC = (0.7548776662466927, 0.5698402909980532)

@@ -16,6 +16,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from pconv.filling.planes import blurred, carried
+from pconv.filling.threads import one_thread
 
 SHARE = 0.5
 """A fill gets so much of the texture that there is around it; at its edges less."""
@@ -83,7 +84,8 @@ def _added(coarse: Colours, fine: Colours, target: Hole, free: Hole) -> Colours:
     has = _block_sums(energy * target)[rows, columns] / targets
     share = SHARE * targets / BLOCK**2
 
-    from_rows, from_columns = _best(coarse, amounts, wanted, (rows, columns), free)
+    with one_thread:
+        from_rows, from_columns = _best(coarse, amounts, wanted, (rows, columns), free)
     lends = amounts[from_rows, from_columns]
     gets = np.maximum((share * np.minimum(lends, wanted)) ** 2 - has, 0)
     window = np.outer(*[np.hanning(BLOCK + 2)[1:-1].astype(np.float32)] * 2)
