@@ -48,7 +48,7 @@ SHORTEST_TOKEN = 12
     "--max-megapixels", type=click.FloatRange(0.01, 178), default=100.0, show_default=True, help="Of a photo."
 )
 @click.option(
-    "--time-limit", type=click.FloatRange(min=0.1), default=120.0, show_default=True, help="Seconds for one."
+    "--time-limit", type=click.FloatRange(min=0.1), default=300.0, show_default=True, help="Seconds for one."
 )
 @click.option("--queue", type=click.IntRange(min=1), default=32, show_default=True, help="Photos that may wait.")
 @click.option(

@@ -26,7 +26,7 @@ class Settings:
     hosts: frozenset[str] | None = frozenset({"localhost", "127.0.0.1", "::1"})
     max_bytes: int = 200 * MB
     max_pixels: int = 100 * MB
-    seconds: float = 120.0
+    seconds: float = 300.0
     queue: int = 32
     batch: int = 4
     uploads: int = 128
