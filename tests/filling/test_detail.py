@@ -7,9 +7,10 @@ from skimage import data
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from pconv import Inpainter, irregular_hole
-from pconv.filling.detail import BLOCK, cosines, detailed
+from pconv.filling.detail import detailed
 from pconv.filling.threads import one_thread
 from pconv.filling.work import Settings, digest
+from pconv.nn.blocks import BLOCK, cosines
 
 
 def error(picture, truth, hole):

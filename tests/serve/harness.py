@@ -40,7 +40,7 @@ class Grey:
 def filler(backend):
     """A filler that computes with ``backend``: a real model for each server would take most of the tests' time."""
     with patch("pconv.filling.predictor.open_backend", lambda *_: backend):
-        return Filler(Inpainter())
+        return Filler(Inpainter(texture=False))
 
 
 class Running:

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from pconv.filling.detail import BLOCK, _transforms, cosines, kinds_of
+from pconv.nn.blocks import BLOCK, cosines, kinds_of, transforms
 from pconv.training.blocks import COEFFICIENTS, KINDS, THRESHOLD, _drawn, _transform, learned
 
 
@@ -34,21 +34,21 @@ def test_noise_and_flat_blocks_have_no_direction():
     assert (kinds_of(np.full((5, BLOCK**2), 0.7, np.float32), KINDS) == 0).all()
 
 
-def check_transforms(transforms):
-    assert transforms.shape == (KINDS, COEFFICIENTS, BLOCK**2)
-    for transform in transforms.astype(np.float64):
+def check_transforms(found):
+    assert found.shape == (KINDS, COEFFICIENTS, BLOCK**2)
+    for transform in found.astype(np.float64):
         np.testing.assert_allclose(transform @ transform.T, np.eye(COEFFICIENTS), atol=2e-3)
         np.testing.assert_allclose(transform[0], 1 / BLOCK, atol=1e-4)
 
 
 def test_the_bundled_transforms_are_orthonormal_and_begin_with_the_mean():
-    check_transforms(_transforms())
+    check_transforms(transforms())
 
 
 @pytest.mark.parametrize("kind", [2, 4, 6, 8, 10, 12, 14, 16])
 def test_lines_are_sparser_in_their_own_transform_than_in_cosines(kind):
     lines = stripes((kind - 1) * np.pi / (KINDS - 1), period=9)
-    assert share_of_largest(lines, _transforms()[kind]) > share_of_largest(lines, cosines())
+    assert share_of_largest(lines, transforms()[kind]) > share_of_largest(lines, cosines())
 
 
 def test_learning_makes_blocks_sparser():
@@ -68,9 +68,9 @@ def test_learning_makes_blocks_sparser():
 
 def test_learned_transforms_are_the_same_each_time():
     photos = [data.astronaut(), data.coffee()]
-    transforms = learned(photos, rounds=2)
-    check_transforms(transforms)
-    assert np.array_equal(transforms, learned(photos, rounds=2))
+    once = learned(photos, rounds=2)
+    check_transforms(once)
+    assert np.array_equal(once, learned(photos, rounds=2))
 
 
 def test_the_command_writes_them(tmp_path):

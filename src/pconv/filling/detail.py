@@ -12,29 +12,19 @@ one for blocks without any, learned from photos (:mod:`pconv.training.blocks`).
 
 from __future__ import annotations
 
-from functools import cache
-from pathlib import Path
-
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from pconv.filling.threads import one_thread
 from pconv.filling.wide import halved, twice
+from pconv.nn.blocks import BLOCK, kinds_of, shares, transforms
 
-BLOCK = 16
-"""Side of the blocks, in pixels."""
 ROUNDS = 60
 FIRST_THRESHOLD, LAST_THRESHOLD = 0.15, 0.012
 """Root mean square over the channels of an orthonormal coefficient, for values in 0..1; falls geometrically."""
-NOTHING = 1 / 16
-"""Below so much of the threshold's square a coefficient becomes 0 and not less and less of itself."""
 AVERAGED = 8
 """Of so many last rounds the mean is taken."""
-
-TRANSFORMS = Path(__file__).with_name("transforms.npy")
-DIRECTED = 0.4
-"""From this coherence of its gradients on (0: any direction, 1: all the same) a block has a direction."""
 
 Colours = NDArray[np.float32]
 
@@ -86,40 +76,18 @@ def _sparse(blocks: Colours, threshold: np.float32) -> Colours:
 
     The step is soft: what lies at the threshold is halved.
     """
-    transforms = _transforms()
+    known = transforms()
     flat = blocks.reshape(len(blocks), -1, BLOCK * BLOCK)
-    kinds = kinds_of(flat.mean(axis=0), len(transforms))
+    kinds = kinds_of(flat.mean(axis=0), len(known))
     order = np.argsort(kinds, kind="stable")
-    ends = np.cumsum(np.bincount(kinds, minlength=len(transforms)))
+    ends = np.cumsum(np.bincount(kinds, minlength=len(known)))
     sparse = np.empty_like(flat)
-    for transform, alike in zip(transforms, np.split(order, ends[:-1]), strict=True):
+    for transform, alike in zip(known, np.split(order, ends[:-1]), strict=True):
         if len(alike):
             coefficients: Colours = flat[:, alike] @ transform.T
             coefficients *= shares(coefficients, threshold)
             sparse[:, alike] = coefficients @ transform
     return sparse.reshape(blocks.shape)
-
-
-def shares(coefficients: Colours, threshold: np.float32) -> Colours:
-    """How much of ``(C, N, K)`` coefficients stays, ``(N, K)``; the first of each block, its mean, stays whole."""
-    energy = np.einsum("cnk,cnk->nk", coefficients, coefficients) / (len(coefficients) * threshold**2)
-    energy *= energy >= NOTHING  # else ever smaller numbers, in which processors are slow
-    energy *= energy
-    share: Colours = energy / (1 + energy)
-    share[:, 0] = 1
-    return share
-
-
-def kinds_of(grey: Colours, kinds: int) -> NDArray[np.intp]:
-    """Of blocks ``(N, 256)``: 0 where they have no direction, else 1 to ``kinds - 1`` by that of their gradients."""
-    blocks = grey.reshape(-1, BLOCK, BLOCK)
-    fall, rise = blocks[:, 1:, 1:] - blocks[:, :-1, :-1], blocks[:, :-1, 1:] - blocks[:, 1:, :-1]
-    across, down = fall + rise, fall - rise
-    xx, yy, xy = (np.einsum("nij,nij->n", a, b) for a, b in ((across, across), (down, down), (across, down)))
-    angle = np.arctan2(2 * xy, xx - yy) / (2 * np.pi)
-    directed = np.hypot(xx - yy, 2 * xy) > DIRECTED * (xx + yy)
-    kind = 1 + np.floor(angle * (kinds - 1) + 0.5).astype(np.intp) % (kinds - 1)
-    return np.where(directed, kind, 0)
 
 
 _PLASTIC = (0.7548776662466927, 0.5698402909980532)
@@ -138,20 +106,3 @@ def _touched(hole: NDArray[np.bool_]) -> NDArray[np.bool_]:
     np.cumsum(np.cumsum(hole, axis=0, dtype=np.int32), axis=1, out=sums[1:, 1:])
     n = BLOCK
     return np.asarray(sums[n:, n:] - sums[:-n, n:] - sums[n:, :-n] + sums[:-n, :-n] > 0)
-
-
-@cache
-def _transforms() -> Colours:
-    """``(kinds, coefficients, 256)``: for each kind of block the rows of an orthonormal transform, the mean first.
-
-    The finest rows are left out: no threshold lets them pass.
-    """
-    return np.asarray(np.load(TRANSFORMS), np.float32)
-
-
-def cosines() -> Colours:
-    """The orthonormal two-dimensional cosine transform (DCT-II) of a flat block; its inverse is its transpose."""
-    frequency, place = np.arange(BLOCK)[:, None], np.arange(BLOCK) + 0.5
-    one = np.cos(np.pi / BLOCK * frequency * place) * np.sqrt(2 / BLOCK)
-    one[0] /= np.sqrt(2)
-    return np.kron(one, one).astype(np.float32)

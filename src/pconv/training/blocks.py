@@ -1,4 +1,4 @@
-"""Learning the transforms of :mod:`pconv.filling.detail`: ``python -m pconv.training.blocks PHOTOS TRANSFORMS``.
+"""Learning the transforms of :mod:`pconv.nn.blocks`: ``python -m pconv.training.blocks PHOTOS TRANSFORMS``.
 
 For each kind of block (sixteen directions, and none) the orthonormal transform in which blocks of that kind are
 sparsest. Beginning with their principal components, the coefficients are shrunk as filling shrinks them, and the
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from pconv.filling.detail import BLOCK, Colours, cosines, kinds_of, shares
+from pconv.nn.blocks import BLOCK, Coefficients, cosines, kinds_of, shares
 from pconv.training.crops import Pixels, decode, photos_below, upright_size
 
 KINDS = 17
@@ -57,13 +57,13 @@ def _drawn(photos: Iterable[Pixels], generator: np.random.Generator) -> Iterator
         yield np.asarray(blocks[:, telling].reshape(3, -1, BLOCK * BLOCK), np.float32)
 
 
-def _transform(blocks: Blocks, directed: bool, rounds: int) -> Colours:
+def _transform(blocks: Blocks, directed: bool, rounds: int) -> Coefficients:
     """The orthonormal transform, ``(256, 256)``, in which ``(3, n, 256)`` blocks are sparsest; row 0 is the mean."""
     transform = _principal(blocks) if directed else cosines()
     for _ in range(rounds):
         towards = 1e5 * np.outer(np.eye(BLOCK**2)[0], transform[0])  # the mean stays the mean
         for part in np.array_split(blocks, max(blocks.shape[1] // 8192, 1), axis=1):
-            coefficients: Colours = part @ transform.T
+            coefficients: Coefficients = part @ transform.T
             coefficients *= shares(coefficients, THRESHOLD)
             towards += np.tensordot(coefficients, part, axes=((0, 1), (0, 1)))
         left, _, right = np.linalg.svd(towards + 1e-6 * transform)
@@ -71,7 +71,7 @@ def _transform(blocks: Blocks, directed: bool, rounds: int) -> Colours:
     return transform
 
 
-def _principal(blocks: Blocks) -> Colours:
+def _principal(blocks: Blocks) -> Coefficients:
     """The mean, and the principal components of what is left of the blocks."""
     flat = blocks.reshape(-1, BLOCK**2)
     mean = np.full((1, BLOCK**2), 1 / BLOCK, np.float32)
@@ -81,7 +81,7 @@ def _principal(blocks: Blocks) -> Colours:
     return np.asarray(rows * np.sign(rows[0, 0]), np.float32)
 
 
-def _coarsest(transform: Colours) -> Colours:
+def _coarsest(transform: Coefficients) -> Coefficients:
     """The mean and the rows with the smallest gradients."""
     rows = transform.reshape(-1, BLOCK, BLOCK)
     steep = sum(np.square(np.diff(rows, axis=axis)).sum(axis=(1, 2)) for axis in (1, 2))
