@@ -39,7 +39,7 @@ precision_option = click.option(
 detail_option = click.option(
     "--detail/--no-detail",
     default=True,
-    help="Let lines and texture go on into the hole; without it smooth, and several times faster.",
+    help="Let lines go on into the hole; without it they blur, and a fill is several times faster.",
 )
 texture_option = click.option(
     "--texture/--no-texture",

@@ -50,7 +50,7 @@ class Inpainter:
         backend: "onnxruntime", "torch", "openvino", or "auto": the fastest that is installed and can do it.
         precision: "fp32", "bf16", or "auto": bf16 where backend and device compute in it.
         max_memory: bytes that filling may take beside the photo itself; larger photos are filled in pieces.
-        detail: let lines and texture go on into the hole, which takes most of the time on a CPU; without it the fill
+        detail: let lines and patterns go on into the hole, which takes most of the time on a CPU; without it the fill
             is what the network gives, smooth (docs/performance.md, "Detail").
         texture: give the fill texture from blocks around the hole that are like it, and noise as fine as is there.
             Without it numbers like PSNR are a little better, and wide fills look like plastic.
