@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
+from known import check_known_pixels_stay, noise_with_holes
 from skimage import data
 
 from pconv import Inpainter, irregular_hole
@@ -121,22 +121,9 @@ def test_what_lies_in_the_hole_has_no_say():
 
 
 @settings(max_examples=25, deadline=None)
-@given(
-    height=st.integers(1, 90), width=st.integers(1, 90), channels=st.integers(1, 4),
-    share=st.sampled_from([0.0, 0.02, 0.5, 0.98, 1.0]), seed=st.integers(0, 2**31),
-)  # fmt: skip
-def test_known_pixels_stay_and_values_stay_in_range(height, width, channels, share, seed):
-    generator = np.random.default_rng(seed)
-    hole = generator.random((height, width)) < share
-    picture = generator.random((channels, height, width), dtype=np.float32)
-    picture[:, hole] = 0.5
-    before = picture.copy()
-    result = grained_whole(picture, hole)
-    assert np.array_equal(picture, before)
-    assert np.array_equal(result[:, ~hole], picture[:, ~hole])
-    assert result.min() >= 0
-    assert result.max() <= 1
-    assert np.array_equal(result, grained_whole(picture, hole))
+@given(noise_with_holes())
+def test_known_pixels_stay_and_values_stay_in_range(case):
+    check_known_pixels_stay(grained_whole, *case)
 
 
 def test_wide_holes_have_grain_up_to_their_middle():

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
+from known import check_known_pixels_stay, noise_with_holes
 from skimage import data
 
 from pconv import Inpainter, irregular_hole
@@ -84,22 +84,9 @@ def test_neighbours_do_not_repeat_one_block():
 
 
 @settings(max_examples=25, deadline=None)
-@given(
-    height=st.integers(1, 90), width=st.integers(1, 90), channels=st.integers(1, 4),
-    share=st.sampled_from([0.0, 0.002, 0.02, 0.5, 1.0]), seed=st.integers(0, 2**31),
-)  # fmt: skip
-def test_known_pixels_stay_and_values_stay_in_range(height, width, channels, share, seed):
-    generator = np.random.default_rng(seed)
-    hole = generator.random((height, width)) < share
-    picture = generator.random((channels, height, width), dtype=np.float32)
-    picture[:, hole] = 0.5
-    before = picture.copy()
-    result = textured(picture, hole)
-    assert np.array_equal(picture, before)
-    assert np.array_equal(result[:, ~hole], picture[:, ~hole])
-    assert result.min() >= 0
-    assert result.max() <= 1
-    assert np.array_equal(result, textured(picture, hole))
+@given(noise_with_holes())
+def test_known_pixels_stay_and_values_stay_in_range(case):
+    check_known_pixels_stay(textured, *case)
 
 
 def test_what_is_lent_does_not_depend_on_other_areas(monkeypatch):

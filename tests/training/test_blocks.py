@@ -6,8 +6,8 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from pconv.nn.blocks import BLOCK, cosines, kinds_of, transforms
-from pconv.training.blocks import COEFFICIENTS, KINDS, THRESHOLD, _drawn, _transform, learned
+from pconv.nn.blocks import BLOCK, kinds_of, transforms
+from pconv.training.blocks import COEFFICIENTS, KINDS, THRESHOLD, _drawn, _transform, cosines, learned
 
 
 def stripes(angle, period=6.0, number=200):

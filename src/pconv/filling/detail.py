@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from pconv.filling.planes import block_sums
 from pconv.filling.threads import one_thread
 from pconv.filling.wide import halved, twice
 from pconv.nn.blocks import BLOCK, kinds_of, shares, transforms
@@ -54,7 +55,7 @@ def detailed(start: Colours, hole: NDArray[np.bool_]) -> Colours:
 def _projected(start: Colours, hole: NDArray[np.bool_]) -> Colours:
     """The alternating projections, at one size."""
     height, width = hole.shape
-    touched = _touched(hole)
+    touched = block_sums(hole, BLOCK) > 0
     picture = start.copy()
     blocks_at = np.lib.stride_tricks.sliding_window_view(picture, (BLOCK, BLOCK), axis=(1, 2), writeable=True)
     holes_at = np.lib.stride_tricks.sliding_window_view(hole, (BLOCK, BLOCK))
@@ -98,11 +99,3 @@ def _grid(length: int, shift: float) -> NDArray[np.intp]:
     """Where blocks begin that cover ``length`` pixels; the outermost are moved inside."""
     starts = np.arange(-int(shift % 1 * BLOCK), length, BLOCK)
     return np.unique(starts.clip(0, length - BLOCK))
-
-
-def _touched(hole: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Whether the block that begins at a pixel has a part of the hole, ``(H - 15, W - 15)``."""
-    sums = np.zeros((hole.shape[0] + 1, hole.shape[1] + 1), np.int32)
-    np.cumsum(np.cumsum(hole, axis=0, dtype=np.int32), axis=1, out=sums[1:, 1:])
-    n = BLOCK
-    return np.asarray(sums[n:, n:] - sums[:-n, n:] - sums[n:, :-n] + sums[:-n, :-n] > 0)

@@ -52,7 +52,7 @@ def fill_holes(
         memory: bytes that the network and the pictures made for it may take.
         feather: pixels inside the hole's edge over which the fill is blended with what was there.
         wanted: which pixels of the hole to write; all of them if None.
-        detail: continue lines and texture into what the network fills smoothly (:mod:`pconv.filling.detail`).
+        detail: continue lines and patterns into what the network fills smoothly (:mod:`pconv.filling.detail`).
         texture: give the fill texture and grain like those around it (:mod:`pconv.filling.texture`,
             :mod:`pconv.filling.grain`).
 
@@ -79,7 +79,9 @@ def _fill_region(
     feather_steps = min(feather, FEATHER_STEPS)
     softened = depth_steps(hole, 0, feather, feather_steps) if feather else None
 
-    def fill_tile(tile: Box) -> Colours:
+    amount = amounts(lambda rows: picture.read(*_rows_of(box, rows)), hole) if texture else None
+
+    def smooth_tile(tile: Box) -> Colours:
         unknown = hole[tile.slices]
         known = np.where(unknown, np.float32(0), picture.read(*tile.moved(box.top, box.left).slices))
         if inside is None:
@@ -91,19 +93,21 @@ def _fill_region(
         rim = _run(backend, np.where(deep, colours, known), unknown & ~deep, detail)
         return rim + (colours - rim) * share
 
-    def textured_tile(tile: Box) -> Colours:
-        unknown = hole[tile.slices]
-        return grained(textured(fill_tile(tile), unknown), unknown, amount, tile)
+    def fill_tile(tile: Box) -> Colours:
+        colours, unknown = smooth_tile(tile), hole[tile.slices]
+        return colours if amount is None else grained(textured(colours, unknown), unknown, amount, tile)
 
-    if texture:
-        columns = slice(box.left, box.right)
-        amount = amounts(lambda rows: picture.read(slice(box.top + rows.start, box.top + rows.stop), columns), hole)
     side = tile_side(wanted, _most_pixels(memory, box))
-    for rows, colours in _by_tiles(textured_tile if texture else fill_tile, wanted, side, backend.channels):
+    for rows, colours in _by_tiles(fill_tile, wanted, side, backend.channels):
         opacity = wanted[rows].astype(np.float32)
         if softened is not None:
             opacity *= (1 + softened[rows].astype(np.float32)) / (1 + feather_steps)
-        picture.write(slice(box.top + rows.start, box.top + rows.stop), slice(box.left, box.right), colours, opacity)
+        picture.write(*_rows_of(box, rows), colours, opacity)
+
+
+def _rows_of(box: Box, rows: slice) -> tuple[slice, slice]:
+    """Rows of a region as rows and columns of the picture."""
+    return slice(box.top + rows.start, box.top + rows.stop), slice(box.left, box.right)
 
 
 def _most_pixels(memory: int, box: Box) -> float:
@@ -132,10 +136,7 @@ def _inside_of(
     steps = depth_steps(hole, DEEP / 2, DEEP, BLEND_STEPS)
     if not (steps == BLEND_STEPS).any():
         return None
-    columns = slice(box.left, box.right)
-    half, half_hole = halved_by_strips(
-        lambda rows: picture.read(slice(box.top + rows.start, box.top + rows.stop), columns), hole
-    )
+    half, half_hole = halved_by_strips(lambda rows: picture.read(*_rows_of(box, rows)), hole)
     half_picture = ArrayPicture(half.transpose(1, 2, 0), half.shape[0])
     half_wanted = halved_wish(wanted & (steps > 0), half_hole)
     fill_holes(backend, half_picture, half_hole, memory, wanted=half_wanted, detail=detail, texture=False)

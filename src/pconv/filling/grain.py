@@ -72,7 +72,8 @@ def grained(filled: Colours, hole: Hole, amount: NDArray[np.float32], place: Box
     if not hole.any():
         return filled
     whole = Box(0, hole.shape[0], 0, hole.shape[1])
-    fine, _ = _fine(filled.mean(axis=0), np.ones_like(hole))
+    grey = filled.mean(axis=0)
+    fine = grey - blurred(grey)
     there = _at_pixels(_carried(*_measured(fine, hole.astype(np.float32))), whole)
     wanted = SHARE * np.sqrt(_openness(hole)) * _at_pixels(amount, place)
     strength = np.sqrt(np.maximum(wanted**2 - there**2, 0))

@@ -1,4 +1,4 @@
-"""What texture and grain both do to planes of values."""
+"""What the steps behind the network do to planes of values."""
 
 from __future__ import annotations
 
@@ -27,6 +27,14 @@ def blurred(planes: Planes) -> Planes:
             planes += padded[tap : tap + length] * share
         planes = planes.swapaxes(axis, 0)
     return planes
+
+
+def block_sums(plane: NDArray[np.bool_] | Planes, side: int) -> NDArray[np.float64]:
+    """Sums over the block that begins at each pixel, ``(H - side + 1, W - side + 1)``; of counts they are exact."""
+    sums = np.zeros((plane.shape[0] + 1, plane.shape[1] + 1))
+    np.cumsum(np.cumsum(plane, axis=0, dtype=np.float64), axis=1, out=sums[1:, 1:])
+    found: NDArray[np.float64] = sums[side:, side:] - sums[:-side, side:] - sums[side:, :-side] + sums[:-side, :-side]
+    return found
 
 
 def carried(sums: Planes, weights: Planes, few: float) -> Planes:

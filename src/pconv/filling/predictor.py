@@ -51,7 +51,7 @@ class Inpainter:
         precision: "fp32", "bf16", or "auto": bf16 where backend and device compute in it.
         max_memory: bytes that filling may take beside the photo itself; larger photos are filled in pieces.
         detail: let lines and patterns go on into the hole, which takes most of the time on a CPU; without it the fill
-            is what the network gives, smooth (docs/performance.md, "Detail").
+            is what the network gives, smooth (docs/performance.md, "Detail and texture").
         texture: give the fill texture from blocks around the hole that are like it, and noise as fine as is there.
             Without it numbers like PSNR are a little better, and wide fills look like plastic.
 
@@ -184,7 +184,9 @@ class Inpainter:
             backend, memory = self.backend, self._memory
             try:
                 all_unknown = hole if unknown is None else unknown
-                fill_holes(backend, picture, all_unknown, memory, feather, hole, self._detail, self._texture)
+                fill_holes(
+                    backend, picture, all_unknown, memory, feather, hole, detail=self._detail, texture=self._texture
+                )
             except DeviceMemoryError as error:
                 self._make_do(backend, memory, error)
             else:

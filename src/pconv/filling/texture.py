@@ -15,7 +15,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from pconv.filling.planes import blurred, carried
+from pconv.filling.planes import block_sums, blurred, carried
 from pconv.filling.threads import one_thread
 
 SHARE = 0.5
@@ -62,7 +62,7 @@ def textured(filled: Colours, hole: Hole) -> Colours:
     coarse = picture
     for _ in range(_BLURS):
         coarse = blurred(coarse)
-    free = _block_sums(~known) == 0
+    free = block_sums(~known, BLOCK) == 0
     if not free.any():
         return filled
     added = _added(coarse, picture - coarse, target, free)
@@ -73,15 +73,14 @@ def textured(filled: Colours, hole: Hole) -> Colours:
 def _added(coarse: Colours, fine: Colours, target: Hole, free: Hole) -> Colours:
     """What to add to a picture; ``free`` says of each block of it, by its first pixel, whether it is known."""
     energy = np.square(fine).mean(axis=0)
-    amounts = np.asarray(np.sqrt(np.maximum(_block_sums(energy), 0)) / BLOCK, np.float32)
-    rows, columns = np.nonzero((_block_sums(target) > 0)[::_STEP, ::_STEP])
+    amounts = np.asarray(np.sqrt(np.maximum(block_sums(energy, BLOCK), 0).astype(np.float32)) / BLOCK, np.float32)
+    targets = block_sums(target, BLOCK)[::_STEP, ::_STEP].astype(np.float32)
+    places = np.nonzero(targets)
     on_grid = free[::_STEP, ::_STEP]
-    wanted = carried(np.where(on_grid, amounts[::_STEP, ::_STEP], np.float32(0)), on_grid.astype(np.float32), 1)[
-        rows, columns
-    ]
-    rows, columns = rows * _STEP, columns * _STEP
-    targets = _block_sums(target)[rows, columns]
-    has = _block_sums(energy * target)[rows, columns] / targets
+    known_amounts = np.where(on_grid, amounts[::_STEP, ::_STEP], np.float32(0))
+    wanted, targets = carried(known_amounts, on_grid.astype(np.float32), 1)[places], targets[places]
+    rows, columns = places[0] * _STEP, places[1] * _STEP
+    has = block_sums(energy * target, BLOCK)[rows, columns].astype(np.float32) / targets
     share = SHARE * targets / BLOCK**2
 
     with one_thread:
@@ -147,11 +146,3 @@ def _near(free: Hole, top: int, left: int) -> tuple[Places, Places]:
     chosen = np.random.default_rng(0).permutation(number)[:CANDIDATES]
     rows, columns = np.nonzero(part)
     return rows[chosen] + first[0], columns[chosen] + first[1]
-
-
-def _block_sums(plane: NDArray[np.generic]) -> Colours:
-    """Of the block that begins at each pixel, ``(H - 11, W - 11)``."""
-    sums = np.zeros((plane.shape[0] + 1, plane.shape[1] + 1))
-    np.cumsum(np.cumsum(plane, axis=0, dtype=np.float64), axis=1, out=sums[1:, 1:])
-    n = BLOCK
-    return (sums[n:, n:] - sums[:-n, n:] - sums[n:, :-n] + sums[:-n, :-n]).astype(np.float32)

@@ -48,11 +48,3 @@ def transforms() -> Coefficients:
     The finest rows are left out: no threshold lets them pass.
     """
     return np.asarray(np.load(TRANSFORMS), np.float32)
-
-
-def cosines() -> Coefficients:
-    """The orthonormal two-dimensional cosine transform (DCT-II) of a flat block; its inverse is its transpose."""
-    frequency, place = np.arange(BLOCK)[:, None], np.arange(BLOCK) + 0.5
-    one = np.cos(np.pi / BLOCK * frequency * place) * np.sqrt(2 / BLOCK)
-    one[0] /= np.sqrt(2)
-    return np.kron(one, one).astype(np.float32)

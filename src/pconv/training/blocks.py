@@ -16,7 +16,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from pconv.nn.blocks import BLOCK, Coefficients, cosines, kinds_of, shares
+from pconv.nn.blocks import BLOCK, Coefficients, kinds_of, shares
 from pconv.training.crops import Pixels, decode, photos_below, upright_size
 
 KINDS = 17
@@ -69,6 +69,14 @@ def _transform(blocks: Blocks, directed: bool, rounds: int) -> Coefficients:
         left, _, right = np.linalg.svd(towards + 1e-6 * transform)
         transform = (left @ right).astype(np.float32)
     return transform
+
+
+def cosines() -> Coefficients:
+    """The orthonormal two-dimensional cosine transform (DCT-II) of a flat block; its inverse is its transpose."""
+    frequency, place = np.arange(BLOCK)[:, None], np.arange(BLOCK) + 0.5
+    one = np.cos(np.pi / BLOCK * frequency * place) * np.sqrt(2 / BLOCK)
+    one[0] /= np.sqrt(2)
+    return np.kron(one, one).astype(np.float32)
 
 
 def _principal(blocks: Blocks) -> Coefficients:
