@@ -6,14 +6,14 @@ from skimage import data
 
 from pconv import Inpainter, irregular_hole
 from pconv.filling import texture
-from pconv.filling.texture import BLOCK, SHARE, textured
+from pconv.filling.texture import BLOCK, STRONG, textured
 from pconv.filling.work import Settings, digest
 
 
-def striped(height=200, width=240):
+def striped(height=200, width=240, amplitude=0.15):
     """Stripes on the left, which are flat grey from afar; flat grey on the right; a smoothly filled hole in each."""
     x = np.arange(width)
-    stripes = np.where(x < width // 2, 0.15 * np.sin(2 * np.pi * x / 5), 0)
+    stripes = np.where(x < width // 2, amplitude * np.sin(2 * np.pi * x / 5), 0)
     truth = np.broadcast_to(0.5 + stripes, (3, height, width)).astype(np.float32)
     truth[:, :, width // 2 :] = np.float32(0.3)
     hole = np.zeros((height, width), bool)
@@ -23,19 +23,42 @@ def striped(height=200, width=240):
     return filled, truth, hole
 
 
+DEEP = np.s_[:, 90:110, 50:70]
+"""Well inside the left hole."""
+
+
 def test_a_place_gets_the_texture_of_what_it_looks_like_from_afar():
     filled, truth, hole = striped()
     result = textured(filled, hole)
-    deep = np.s_[:, 90:110, 50:70]
-    assert np.std(result[deep]) == pytest.approx(SHARE * np.std(truth[deep]), rel=0.3)
-    along, across = (np.abs(np.diff(result[deep], axis=axis)).mean() for axis in (1, 2))
+    around = np.std(truth[DEEP])
+    assert np.std(result[DEEP]) == pytest.approx(around * around**2 / (around**2 + STRONG**2), rel=0.3)
+    along, across = (np.abs(np.diff(result[DEEP], axis=axis)).mean() for axis in (1, 2))
     assert along < 0.5 * across  # stripes, of a kind
     np.testing.assert_allclose(result[:, 90:110, 170:190], 0.3, atol=0.01)
 
 
+def test_of_weak_texture_a_smaller_share_is_lent():
+    (weak, _, hole), (strong, _, _) = striped(amplitude=0.03), striped(amplitude=0.15)
+    assert np.std(textured(weak, hole)[DEEP]) < 0.1 * np.std(textured(strong, hole)[DEEP])
+
+
+@pytest.mark.parametrize(("share", "most"), [(0.2, 2), (0.8, 1.25)])
+def test_a_fills_own_texture_gets_stronger_in_the_middle(share, most):
+    """Up to twice as strong, but not stronger than that around; faint stripes get none lent."""
+    _, truth, hole = striped(amplitude=0.02)
+    truth[:, :, 120:] = truth[:, :, :120]
+    filled = np.where(hole, 0.5 + share * (truth - 0.5), truth).astype(np.float32)
+    result = textured(filled, hole)
+    assert np.std(result[DEEP]) == pytest.approx(most * np.std(filled[DEEP]), rel=0.2)
+    edge = np.s_[:, 90:110, 30:33]
+    assert np.std(result[edge]) < 1.3 * np.std(filled[edge])
+    across = [(picture[DEEP] - picture[DEEP].mean()).ravel() for picture in (truth, result)]
+    assert np.corrcoef(*across)[0, 1] > 0.95
+
+
 def test_a_fill_that_has_as_much_stays():
     _, truth, hole = striped()
-    np.testing.assert_allclose(textured(truth, hole), truth, atol=1e-6)
+    assert np.abs(textured(truth, hole) - truth).max() < 0.1 * 0.15
 
 
 def test_no_texture_is_taken_out_of_a_hole():

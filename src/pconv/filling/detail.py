@@ -24,6 +24,9 @@ from pconv.nn.blocks import BLOCK, kinds_of, shares, transforms
 ROUNDS = 60
 FIRST_THRESHOLD, LAST_THRESHOLD = 0.15, 0.012
 """Root mean square over the channels of an orthonormal coefficient, for values in 0..1; falls geometrically."""
+MORE = 2
+"""The first threshold of a block whose pixels are nearly all known is higher by so many times itself: they know better
+what it lacks than the fill does that it starts from."""
 AVERAGED = 8
 """Of so many last rounds the mean is taken."""
 
@@ -60,20 +63,22 @@ def _projected(start: Colours, hole: NDArray[np.bool_]) -> Colours:
     blocks_at = np.lib.stride_tricks.sliding_window_view(picture, (BLOCK, BLOCK), axis=(1, 2), writeable=True)
     holes_at = np.lib.stride_tricks.sliding_window_view(hole, (BLOCK, BLOCK))
     total = np.zeros((len(start), np.count_nonzero(hole)), np.float32)
-    for number, threshold in enumerate(np.geomspace(FIRST_THRESHOLD, LAST_THRESHOLD, ROUNDS, dtype=np.float32)):
+    for number, late in enumerate(np.linspace(0, 1, ROUNDS, dtype=np.float32)):
         rows, columns = _grid(height, number * _PLASTIC[0]), _grid(width, number * _PLASTIC[1])
         chosen = np.nonzero(touched[np.ix_(rows, columns)])
         at = rows[chosen[0]], columns[chosen[1]]
         blocks = blocks_at[:, at[0], at[1]]
-        blocks_at[:, at[0], at[1]] = np.where(holes_at[at], _sparse(blocks, threshold), blocks)
+        first = FIRST_THRESHOLD * (1 + MORE * (1 - holes_at[at].mean(axis=(1, 2), dtype=np.float32)))
+        sparse = _sparse(blocks, first ** (1 - late) * LAST_THRESHOLD**late)
+        blocks_at[:, at[0], at[1]] = np.where(holes_at[at], sparse, blocks)
         if number >= ROUNDS - AVERAGED:
             total += picture[:, hole]
     picture[:, hole] = np.clip(total / AVERAGED, 0, 1)
     return picture
 
 
-def _sparse(blocks: Colours, threshold: np.float32) -> Colours:
-    """Blocks ``(C, N, 16, 16)`` without their coefficients below ``threshold``; their means stay.
+def _sparse(blocks: Colours, thresholds: Colours) -> Colours:
+    """Blocks ``(C, N, 16, 16)`` without their coefficients below ``(N,)`` thresholds; their means stay.
 
     The step is soft: what lies at the threshold is halved.
     """
@@ -86,7 +91,7 @@ def _sparse(blocks: Colours, threshold: np.float32) -> Colours:
     for transform, alike in zip(known, np.split(order, ends[:-1]), strict=True):
         if len(alike):
             coefficients: Colours = flat[:, alike] @ transform.T
-            coefficients *= shares(coefficients, threshold)
+            coefficients *= shares(coefficients, thresholds[alike, None])
             sparse[:, alike] = coefficients @ transform
     return sparse.reshape(blocks.shape)
 

@@ -13,15 +13,14 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from pconv.filling.planes import REACH, blurred, carried
+from pconv.filling.planes import REACH, at_pixels, blurred, by_cell, carried, openness
 from pconv.filling.regions import Box
 
 SHARE = 0.7
-"""The middle of a wide hole gets so much of the amount around it; near known pixels a fill is right as it is."""
-AROUND = 32
-"""Pixels around a place in which known ones make it less open."""
+"""The middle of a wide hole gets so much of the amount around it."""
+LESS = 0.35
+"""Power of the openness by which other places get less: near known pixels a fill is right as it is."""
 CELL = 8
 """Side of the squares, in pixels, over which amounts are measured."""
 PERIOD = 512
@@ -74,17 +73,11 @@ def grained(filled: Colours, hole: Hole, amount: NDArray[np.float32], place: Box
     whole = Box(0, hole.shape[0], 0, hole.shape[1])
     grey = filled.mean(axis=0)
     fine = grey - blurred(grey)
-    there = _at_pixels(_carried(*_measured(fine, hole.astype(np.float32))), whole)
-    wanted = SHARE * np.sqrt(_openness(hole)) * _at_pixels(amount, place)
+    there = at_pixels(_carried(*_measured(fine, hole.astype(np.float32))), whole, CELL)
+    wanted = SHARE * openness(hole) ** LESS * at_pixels(amount, place, CELL)
     strength = np.sqrt(np.maximum(wanted**2 - there**2, 0))
     noise = _noise()[np.ix_(np.arange(place.top, place.bottom) % PERIOD, np.arange(place.left, place.right) % PERIOD)]
     return np.where(hole, np.clip(filled + strength * noise, 0, 1), filled)
-
-
-def _openness(hole: Hole) -> Colours:
-    """How much of its surroundings, some 32 pixels wide, is hole: the less, the nearer the truth a fill is."""
-    parts = _by_cell(hole.astype(np.float32), AROUND)
-    return _at_pixels(parts / np.float32(AROUND**2), Box(0, hole.shape[0], 0, hole.shape[1]), AROUND)
 
 
 def _fine(grey: Colours, known: Hole) -> tuple[Colours, Colours]:
@@ -96,14 +89,7 @@ def _fine(grey: Colours, known: Hole) -> tuple[Colours, Colours]:
 
 def _measured(fine: Colours, weight: Colours) -> tuple[Colours, Colours]:
     """By cell, the weighted sum of the roots of amounts and the sum of the weights."""
-    return _by_cell(np.sqrt(np.abs(fine)) * weight), _by_cell(weight)
-
-
-def _by_cell(plane: Colours, side: int = CELL) -> Colours:
-    height, width = plane.shape
-    padded = np.pad(plane, [(0, -height % side), (0, -width % side)])
-    sums: Colours = padded.reshape(-(-height // side), side, -(-width // side), side).sum(axis=(1, 3))
-    return sums
+    return by_cell(np.sqrt(np.abs(fine)) * weight, CELL), by_cell(weight, CELL)
 
 
 def _carried(sums: Colours, weights: Colours) -> Colours:
@@ -111,18 +97,14 @@ def _carried(sums: Colours, weights: Colours) -> Colours:
     return np.square(carried(sums, weights, CELL**2))
 
 
-def _at_pixels(cells: Colours, place: Box, side: int = CELL) -> Colours:
-    """Values of cells at the pixels of ``place``, linearly between the cells' centres."""
-    size = place.right - place.left, place.bottom - place.top
-    box = (place.left / side, place.top / side, place.right / side, place.bottom / side)
-    return np.asarray(Image.fromarray(cells).resize(size, Image.Resampling.BILINEAR, box))
-
-
 @cache
 def _noise() -> Colours:
-    """Noise without anything coarse, ``(512, 512)``, whose ends meet; its robust mean amount is 1."""
-    white = np.random.default_rng(0).standard_normal((PERIOD, PERIOD), np.float32)
-    wrapped = np.pad(white, REACH, mode="wrap")
-    fine = (wrapped - blurred(wrapped))[REACH:-REACH, REACH:-REACH]
-    noise: Colours = fine / np.square(np.sqrt(np.abs(fine)).mean())
-    return noise
+    """Noise ``(512, 512)`` whose ends meet, with a robust mean amount of 1.
+
+    It is as fine as can be: so it has the most of gradients for the squared error that it costs.
+    """
+    noise = np.random.default_rng(0).standard_normal((PERIOD, PERIOD), np.float32)
+    for _ in range(2):
+        wrapped = np.pad(noise, REACH, mode="wrap")
+        noise = (wrapped - blurred(wrapped))[REACH:-REACH, REACH:-REACH]
+    return np.asarray(noise / np.square(np.sqrt(np.abs(noise)).mean()), np.float32)

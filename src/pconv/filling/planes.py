@@ -6,12 +6,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from pconv.filling.regions import Box
 from pconv.filling.wide import sum_of_four, twice
 
 Planes = NDArray[np.float32]
 
 REACH = 2
 """Pixels that :func:`blurred` looks to each side."""
+AROUND = 32
+"""Pixels around a place in which known ones make it less open."""
 _TAPS = np.array([1, 4, 6, 4, 1], np.float32) / 16
 
 
@@ -49,3 +52,24 @@ def carried(sums: Planes, weights: Planes, few: float) -> Planes:
     around = carried(sum_of_four(np.pad(sums, odd)), sum_of_four(np.pad(weights, odd)), few)
     wider = twice(around[None], Image.Resampling.BILINEAR)[0, :height, :width]
     return np.asarray((sums + few * wider) / (weights + few), np.float32)
+
+
+def openness(hole: NDArray[np.bool_]) -> Planes:
+    """How much of what lies around a pixel, some 32 pixels wide, is hole: the less, the nearer the truth a fill is."""
+    parts = by_cell(hole.astype(np.float32), AROUND)
+    return at_pixels(parts / np.float32(AROUND**2), Box(0, hole.shape[0], 0, hole.shape[1]), AROUND)
+
+
+def by_cell(plane: Planes, side: int) -> Planes:
+    """Sums over squares of ``side`` pixels, ``(ceil(H / side), ceil(W / side))``."""
+    height, width = plane.shape
+    padded = np.pad(plane, [(0, -height % side), (0, -width % side)])
+    sums: Planes = padded.reshape(-(-height // side), side, -(-width // side), side).sum(axis=(1, 3))
+    return sums
+
+
+def at_pixels(cells: Planes, place: Box, side: int) -> Planes:
+    """Values of cells of ``side`` pixels at the pixels of ``place``, linearly between the cells' centres."""
+    size = place.right - place.left, place.bottom - place.top
+    box = (place.left / side, place.top / side, place.right / side, place.bottom / side)
+    return np.asarray(Image.fromarray(cells).resize(size, Image.Resampling.BILINEAR, box))

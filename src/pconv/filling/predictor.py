@@ -53,7 +53,8 @@ class Inpainter:
         detail: let lines and patterns go on into the hole, which takes most of the time on a CPU; without it the fill
             is what the network gives, smooth (docs/performance.md, "Detail and texture").
         texture: give the fill texture from blocks around the hole that are like it, and noise as fine as is there.
-            Without it numbers like PSNR are a little better, and wide fills look like plastic.
+            Without it numbers like PSNR are a little better, and wide fills look like plastic. Leave it out of
+            measured data: what it adds looks right, but nobody measured it.
 
     Attributes:
         backend: what was chosen, with its ``name``, ``device``, ``precision``, ``path`` and ``recipe``.

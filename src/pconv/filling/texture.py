@@ -4,7 +4,8 @@ What a network or a transform estimates is a mean of all that could have been th
 fur, hair and cloth come out as skin. What is lacking is what a blur takes away. So that is taken from known blocks
 whose blurred colours are the fill's, as Wei and Levoy's texture synthesis takes whole pixels ("Fast texture synthesis
 using tree-structured vector quantization", 2000): the fill decides what a place looks like from afar, a known block
-that looks so from afar lends it its texture. No more of it than there is around, less what the fill has itself.
+that looks so from afar lends it its texture. Before that, what texture the fill has is made stronger: it is weak, but
+lies where it belongs. No more of either than there is around, and less at a hole's edges.
 """
 
 from __future__ import annotations
@@ -15,11 +16,15 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from pconv.filling.planes import block_sums, blurred, carried
+from pconv.filling.planes import at_pixels, block_sums, blurred, carried, openness
+from pconv.filling.regions import Box
 from pconv.filling.threads import one_thread
 
-SHARE = 0.5
-"""A fill gets so much of the texture that there is around it; at its edges less."""
+LESS = 3
+"""Power of the openness by which a fill's own texture is made stronger; in the middle of a wide hole it is doubled."""
+STRONG = 24 / 255
+"""Of texture around it a fill gets half where that is so strong, a root mean square, and less of weaker: a smooth wall
+may be smooth, but of grass one sees that it is none."""
 BLOCK = 12
 """Side of the blocks, in pixels; they lie half of it apart."""
 CANDIDATES = 4096
@@ -56,42 +61,65 @@ def textured(filled: Colours, hole: Hole) -> Colours:
     """
     if not hole.any():
         return filled
-    around = [(_STEP, _STEP + -side % _STEP) for side in hole.shape]
-    picture = np.pad(filled, [(0, 0), *around], mode="edge")
-    target, known = np.pad(hole, around), np.pad(~hole, around)
+    wider = [(_STEP, _STEP + -side % _STEP) for side in hole.shape]
+    picture = np.pad(filled, [(0, 0), *wider], mode="edge")
+    target, known = np.pad(hole, wider), np.pad(~hole, wider)
     coarse = picture
     for _ in range(_BLURS):
         coarse = blurred(coarse)
+    fine = picture - coarse
     free = block_sums(~known, BLOCK) == 0
     if not free.any():
         return filled
-    added = _added(coarse, picture - coarse, target, free)
+    on_grid = free[::_STEP, ::_STEP]
+    amounts = _amounts(fine)
+    around = carried(amounts[::_STEP, ::_STEP] * on_grid, on_grid.astype(np.float32), 1)
+    own = _own(fine, target, around)
+    added = own + _lent(coarse, fine + own, target, free, amounts, around)
     inside = added[:, _STEP : _STEP + hole.shape[0], _STEP : _STEP + hole.shape[1]]
     return np.where(hole, np.clip(filled + inside, 0, 1), filled)
 
 
-def _added(coarse: Colours, fine: Colours, target: Hole, free: Hole) -> Colours:
-    """What to add to a picture; ``free`` says of each block of it, by its first pixel, whether it is known."""
-    energy = np.square(fine).mean(axis=0)
-    amounts = np.asarray(np.sqrt(np.maximum(block_sums(energy, BLOCK), 0).astype(np.float32)) / BLOCK, np.float32)
-    targets = block_sums(target, BLOCK)[::_STEP, ::_STEP].astype(np.float32)
-    places = np.nonzero(targets)
-    on_grid = free[::_STEP, ::_STEP]
-    known_amounts = np.where(on_grid, amounts[::_STEP, ::_STEP], np.float32(0))
-    wanted, targets = carried(known_amounts, on_grid.astype(np.float32), 1)[places], targets[places]
+def _amounts(fine: Colours) -> Colours:
+    """Root mean squares of the texture in the block that begins at each pixel."""
+    energy = block_sums(np.square(fine).mean(axis=0), BLOCK)
+    return np.asarray(np.sqrt(np.maximum(energy, 0).astype(np.float32)) / BLOCK, np.float32)
+
+
+def _energies(fine: Colours, target: Hole) -> tuple[Colours, Colours]:
+    """In the blocks of the grid: the mean square of a fill's texture, and how many pixels of the hole there are."""
+    pixels = block_sums(target, BLOCK)[::_STEP, ::_STEP].astype(np.float32)
+    energy = block_sums(np.square(fine).mean(axis=0) * target, BLOCK)[::_STEP, ::_STEP].astype(np.float32)
+    return np.asarray(np.maximum(energy, 0) / np.maximum(pixels, 1), np.float32), pixels
+
+
+def _own(fine: Colours, target: Hole, around: Colours) -> Colours:
+    """What to add for a fill's own texture to be up to twice as strong, but not stronger than that around."""
+    has, _ = _energies(fine, target)
+    room = np.clip(around / np.sqrt(np.maximum(has, 1e-12)) - 1, 0, 1)
+    middle = Box(_STEP // 2, _STEP // 2 + target.shape[0], _STEP // 2, _STEP // 2 + target.shape[1])
+    gains = np.minimum(openness(target) ** LESS, at_pixels(np.pad(room, 1, mode="edge"), middle, _STEP))
+    return np.asarray(gains * target * fine, np.float32)
+
+
+def _lent(coarse: Colours, fine: Colours, target: Hole, free: Hole, amounts: Colours, around: Colours) -> Colours:
+    """What to add of known blocks' texture; ``free`` says of each block, by its first pixel, whether it is known."""
+    has, pixels = _energies(fine, target)
+    places = np.nonzero(pixels)
+    wanted, has = around[places], has[places]
     rows, columns = places[0] * _STEP, places[1] * _STEP
-    has = block_sums(energy * target, BLOCK)[rows, columns].astype(np.float32) / targets
-    share = SHARE * targets / BLOCK**2
 
     with one_thread:
         from_rows, from_columns = _best(coarse, amounts, wanted, (rows, columns), free)
     lends = amounts[from_rows, from_columns]
-    gets = np.maximum((share * np.minimum(lends, wanted)) ** 2 - has, 0)
+    most = np.minimum(lends, wanted)
+    share = pixels[places] / BLOCK**2 * most**2 / (most**2 + STRONG**2)
+    gets = np.maximum((share * most) ** 2 - has, 0)
     window = np.outer(*[np.hanning(BLOCK + 2)[1:-1].astype(np.float32)] * 2)
     blocks = sliding_window_view(fine, (BLOCK, BLOCK), axis=(1, 2))[:, from_rows, from_columns]
     blocks = blocks * (np.sqrt(gets) / np.maximum(lends, 1e-6))[:, None, None].astype(np.float32) * window
 
-    added, weight = np.zeros_like(fine), np.zeros_like(energy)
+    added, weight = np.zeros_like(fine), np.zeros_like(fine[0])
     into = sliding_window_view(added, (BLOCK, BLOCK), axis=(1, 2), writeable=True)
     weights = sliding_window_view(weight, (BLOCK, BLOCK), writeable=True)
     for odd in product((0, 1), repeat=2):  # blocks of which no two overlap

@@ -19,8 +19,11 @@ NOTHING = 1 / 16
 Coefficients = NDArray[np.float32]
 
 
-def shares(coefficients: Coefficients, threshold: np.float32) -> Coefficients:
-    """How much of ``(C, N, K)`` coefficients stays, ``(N, K)``; the first of each block, its mean, stays whole."""
+def shares(coefficients: Coefficients, threshold: np.float32 | Coefficients) -> Coefficients:
+    """How much of ``(C, N, K)`` coefficients stays, ``(N, K)``; the first of each block, its mean, stays whole.
+
+    ``threshold`` is one for all, or each block's, ``(N, 1)``.
+    """
     energy = np.einsum("cnk,cnk->nk", coefficients, coefficients) / (len(coefficients) * threshold**2)
     energy *= energy >= NOTHING  # else ever smaller numbers, in which processors are slow
     energy *= energy
