@@ -7,6 +7,7 @@ from skimage import data
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from pconv import Inpainter, irregular_hole
+from pconv.filling import detail
 from pconv.filling.detail import detailed
 from pconv.filling.threads import one_thread
 from pconv.filling.work import Settings, digest
@@ -58,6 +59,28 @@ def test_texture_goes_on_into_a_hole():
     hole = stripe_across()
     start = smoothed(truth, hole)
     assert error(detailed(start, hole), truth, hole) < 0.7 * error(start, truth, hole)
+
+
+def test_thresholds_begin_higher_where_more_is_known_and_end_alike(monkeypatch):
+    hole = np.zeros((96, 96), bool)
+    hole[:, :48] = True
+    hole[:, 80] = True
+    picture = np.random.default_rng(0).random((1, 96, 96), np.float32)
+    picture[:, hole] = 0.5
+    seen = []
+
+    def watched(blocks, thresholds):
+        seen.append((blocks, thresholds))
+        return blocks
+
+    monkeypatch.setattr(detail, "_sparse", watched)
+    detail._projected(picture, hole)
+    blocks, first = seen[0]
+    all_hole = np.ptp(blocks, axis=(0, 2, 3)) == 0
+    assert all_hole.any()
+    np.testing.assert_allclose(first[all_hole], detail.FIRST_THRESHOLD)
+    assert first.max() == pytest.approx((1 + detail.MORE * 15 / 16) * detail.FIRST_THRESHOLD)
+    np.testing.assert_allclose(seen[-1][1], detail.LAST_THRESHOLD, rtol=1e-5)
 
 
 @pytest.mark.parametrize("photo", ["astronaut", "coffee", "chelsea"])

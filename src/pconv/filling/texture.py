@@ -97,7 +97,8 @@ def _own(fine: Colours, target: Hole, around: Colours) -> Colours:
     """What to add for a fill's own texture to be up to twice as strong, but not stronger than that around."""
     has, _ = _energies(fine, target)
     room = np.clip(around / np.sqrt(np.maximum(has, 1e-12)) - 1, 0, 1)
-    middle = Box(_STEP // 2, _STEP // 2 + target.shape[0], _STEP // 2, _STEP // 2 + target.shape[1])
+    half = _STEP // 2  # so far a padded cell's middle lies beyond its block's
+    middle = Box(half, half + target.shape[0], half, half + target.shape[1])
     gains = np.minimum(openness(target) ** LESS, at_pixels(np.pad(room, 1, mode="edge"), middle, _STEP))
     return np.asarray(gains * target * fine, np.float32)
 
