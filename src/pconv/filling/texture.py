@@ -74,8 +74,9 @@ def textured(filled: Colours, hole: Hole) -> Colours:
     on_grid = free[::_STEP, ::_STEP]
     amounts = _amounts(fine)
     around = carried(amounts[::_STEP, ::_STEP] * on_grid, on_grid.astype(np.float32), 1)
-    own = _own(fine, target, around)
-    added = own + _lent(coarse, fine + own, target, free, amounts, around)
+    pixels = block_sums(target, BLOCK)[::_STEP, ::_STEP].astype(np.float32)
+    own = _own(fine, target, pixels, around)
+    added = own + _lent(coarse, fine + own, target, pixels, free, amounts, around)
     inside = added[:, _STEP : _STEP + hole.shape[0], _STEP : _STEP + hole.shape[1]]
     return np.where(hole, np.clip(filled + inside, 0, 1), filled)
 
@@ -86,16 +87,15 @@ def _amounts(fine: Colours) -> Colours:
     return np.asarray(np.sqrt(np.maximum(energy, 0).astype(np.float32)) / BLOCK, np.float32)
 
 
-def _energies(fine: Colours, target: Hole) -> tuple[Colours, Colours]:
-    """In the blocks of the grid: the mean square of a fill's texture, and how many pixels of the hole there are."""
-    pixels = block_sums(target, BLOCK)[::_STEP, ::_STEP].astype(np.float32)
+def _energies(fine: Colours, target: Hole, pixels: Colours) -> Colours:
+    """The mean square of a fill's texture in each block of the grid, which has so many ``pixels`` of the hole."""
     energy = block_sums(np.square(fine).mean(axis=0) * target, BLOCK)[::_STEP, ::_STEP].astype(np.float32)
-    return np.asarray(np.maximum(energy, 0) / np.maximum(pixels, 1), np.float32), pixels
+    return np.asarray(np.maximum(energy, 0) / np.maximum(pixels, 1), np.float32)
 
 
-def _own(fine: Colours, target: Hole, around: Colours) -> Colours:
+def _own(fine: Colours, target: Hole, pixels: Colours, around: Colours) -> Colours:
     """What to add for a fill's own texture to be up to twice as strong, but not stronger than that around."""
-    has, _ = _energies(fine, target)
+    has = _energies(fine, target, pixels)
     room = np.clip(around / np.sqrt(np.maximum(has, 1e-12)) - 1, 0, 1)
     half = _STEP // 2  # so far a padded cell's middle lies beyond its block's
     middle = Box(half, half + target.shape[0], half, half + target.shape[1])
@@ -103,11 +103,12 @@ def _own(fine: Colours, target: Hole, around: Colours) -> Colours:
     return np.asarray(gains * target * fine, np.float32)
 
 
-def _lent(coarse: Colours, fine: Colours, target: Hole, free: Hole, amounts: Colours, around: Colours) -> Colours:
+def _lent(
+    coarse: Colours, fine: Colours, target: Hole, pixels: Colours, free: Hole, amounts: Colours, around: Colours
+) -> Colours:
     """What to add of known blocks' texture; ``free`` says of each block, by its first pixel, whether it is known."""
-    has, pixels = _energies(fine, target)
     places = np.nonzero(pixels)
-    wanted, has = around[places], has[places]
+    wanted, has = around[places], _energies(fine, target, pixels)[places]
     rows, columns = places[0] * _STEP, places[1] * _STEP
 
     with one_thread:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from pconv.files import replacing
 from pconv.nn.blocks import BLOCK, Coefficients, kinds_of, shares
 from pconv.training.crops import Pixels, decode, photos_below, upright_size
 
@@ -103,7 +104,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     given = parser.parse_args()
     pixels = (decode(path, upright_size(path)).pixels for path in photos_below(given.photos))
-    np.save(given.transforms, learned(pixels, given.rounds))
+    found = learned(pixels, given.rounds)
+    with replacing(given.transforms) as temporary, temporary.open("wb") as file:
+        np.save(file, found)
 
 
 if __name__ == "__main__":
