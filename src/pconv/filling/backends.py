@@ -33,6 +33,7 @@ class Backend(Protocol):
         path: the model's file.
         channels: of the pictures it fills.
         multiple: of which heights and widths cost no padding.
+        noise: whether the network has noise inputs, so that ``seed`` matters.
         recipe: how its weights came to be.
     """
 
@@ -42,16 +43,26 @@ class Backend(Protocol):
     path: Path
     channels: int
     multiple: int
+    noise: bool
     recipe: dict[str, Any]
 
     def fill(
-        self, pictures: NDArray[np.float32], holes: NDArray[np.bool_]
-    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """Fill ``(B, C, H, W)`` pictures, values in 0..1, where ``(B, 1, H, W)`` holes are True.
+        self,
+        images: NDArray[np.float32],
+        holes: NDArray[np.bool_],
+        *,
+        seed: int = 0,
+        origin: tuple[int, int] = (0, 0),
+    ) -> NDArray[np.float32]:
+        """Fill ``(B, C, H, W)`` images, values in 0..1, where ``(B, 1, H, W)`` holes are True.
+
+        Args:
+            seed: 0 to 63: which noise, in networks that have noise inputs.
+            origin: row and column at which the images begin in the whole photo, so that the noise of a place does not
+                depend on how the photo was cut.
 
         Returns:
-            The pictures with their holes filled, values in 0..1, and ``(B, 1, H, W)``: where something known had a
-            say in it. Calls may come from several threads.
+            The images with their holes filled, values in 0..1. Calls may come from several threads.
 
         Raises:
             DeviceMemoryError: the device has too little memory for it.
@@ -79,13 +90,20 @@ class OnnxRuntimeBackend:
         except Exception as error:  # its errors share no base class but this
             raise _unreadable(path, error) from error
         self.path = path
+        self.noise = False
         self.channels, self.multiple, self.recipe = _described(path, self._session.get_modelmeta().custom_metadata_map)
 
     def fill(
-        self, pictures: NDArray[np.float32], holes: NDArray[np.bool_]
-    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        filled, reached = self._session.run(["filled", "reached"], {"image": pictures, "hole": holes.view(np.uint8)})
-        return filled, reached
+        self,
+        images: NDArray[np.float32],
+        holes: NDArray[np.bool_],
+        *,
+        seed: int = 0,
+        origin: tuple[int, int] = (0, 0),
+    ) -> NDArray[np.float32]:
+        filled: NDArray[np.float32]
+        (filled,) = self._session.run(["filled"], {"image": images, "hole": holes.view(np.uint8)})
+        return filled
 
 
 class OpenVinoBackend:
@@ -113,18 +131,25 @@ class OpenVinoBackend:
         self.precision = {"f32": "fp32"}.get(hint, hint)
         self.path = path
         metadata = model.rt_info["framework"] if model.has_rt_info(["framework"]) else {}
+        self.noise = False
         self.channels, self.multiple, self.recipe = _described(
             path, {key: str(entry.value) for key, entry in metadata.items()}
         )
         self._of_thread = local()
 
     def fill(
-        self, pictures: NDArray[np.float32], holes: NDArray[np.bool_]
-    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        self,
+        images: NDArray[np.float32],
+        holes: NDArray[np.bool_],
+        *,
+        seed: int = 0,
+        origin: tuple[int, int] = (0, 0),
+    ) -> NDArray[np.float32]:
         if not hasattr(self._of_thread, "request"):
             self._of_thread.request = self._compiled.create_infer_request()
-        results = self._of_thread.request.infer({"image": pictures, "hole": holes.view(np.uint8)})
-        return results["filled"].copy(), results["reached"].copy()
+        results = self._of_thread.request.infer({"image": images, "hole": holes.view(np.uint8)})
+        filled: NDArray[np.float32] = results["filled"].copy()
+        return filled
 
 
 class TorchBackend:
@@ -144,20 +169,26 @@ class TorchBackend:
             precision = "bf16" if computes_bf16(on) else "fp32"
         network, self.recipe = load_network(path)
         self.path, self.device, self.precision = path, str(on), precision
+        self.noise = False
         self.channels, self.multiple = network.config.in_channels, network.config.multiple
         self._network = FusedUNet(network, {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]).to(on)
 
     def fill(
-        self, pictures: NDArray[np.float32], holes: NDArray[np.bool_]
-    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        self,
+        images: NDArray[np.float32],
+        holes: NDArray[np.bool_],
+        *,
+        seed: int = 0,
+        origin: tuple[int, int] = (0, 0),
+    ) -> NDArray[np.float32]:
         import torch
 
         try:
-            image = torch.tensor(pictures, device=self.device)
+            image = torch.tensor(images, device=self.device)
             hole = torch.tensor(holes, device=self.device)
-            output, reached = self._network.predict(image, ~hole)
-            filled = torch.where(hole, output.clamp(0, 1), image)
-            return filled.cpu().numpy(), reached.cpu().numpy()
+            output, _ = self._network.predict(image, ~hole)
+            filled: NDArray[np.float32] = torch.where(hole, output.clamp(0, 1), image).cpu().numpy()
+            return filled
         except RuntimeError as error:
             if not _out_of_memory(error):
                 raise

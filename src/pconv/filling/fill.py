@@ -182,7 +182,7 @@ def _run(backend: Backend, known: Colours, unknown: Hole, detail: bool) -> Colou
     if not unknown.any():
         return known
     picture, hole = np.ascontiguousarray(known[None]), np.ascontiguousarray(unknown[None, None])
-    filled: Colours = backend.fill(picture, hole)[0][0]
+    filled: Colours = backend.fill(picture, hole)[0]
     if not np.isfinite(filled).all():
         raise ModelError("the model's output is not finite: its training diverged; use another checkpoint")
     return detailed(filled, unknown) if detail else filled

@@ -70,12 +70,12 @@ class Turns:
         self._began: float | None = None
         self.busy = self.span = 0.0
 
-    def fill(self, *arguments: Any) -> Any:
+    def fill(self, *arguments: Any, **options: Any) -> Any:
         with self._turn:
             start = time.perf_counter()
             self._began = self._began or start
             try:
-                return self._backend.fill(*arguments)
+                return self._backend.fill(*arguments, **options)
             finally:
                 end = time.perf_counter()
                 self.busy += end - start
