@@ -9,10 +9,13 @@ import time
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 from PIL import Image
+from safetensors.torch import save_file
 
 from pconv.cli import main
+from pconv.training.features import VGG16Features
 
 
 def evaluate(*arguments):
@@ -32,7 +35,7 @@ def rows_of(folder):
 def quick(tmp_path_factory):
     """What --quick is, with a pair a cell and one method to compare with."""
     out = tmp_path_factory.mktemp("quick") / "report"
-    return evaluate("--quick", "--per-cell", 1, "--against", "mean", "--paper", "-o", out), out
+    return evaluate("--quick", "--per-cell", 1, "--against", "mean", "-o", out), out
 
 
 def test_quick_leaves_all_that_it_promises(quick):
@@ -57,9 +60,7 @@ def test_quick_leaves_all_that_it_promises(quick):
 def test_the_terminal_shows_the_papers_table(quick):
     output = quick[0].output
     assert re.search(r"pconv default( +\d\d\.\d\d/\d\d\.\d\d){6}", output)
-    assert "[Places2, published] PConv" in output
-    assert "another data set" in output
-    assert "VGG distance: not measured, it needs VGG-16's weights: --vgg FILE" in output
+    assert "VGG and Gram distance: not measured, they need VGG-16's weights: --vgg FILE" in output
     assert "LPIPS: not measured" in output
     assert "FID and Inception score: not measured" in output
     assert str(quick[1] / "report.html") in output
@@ -76,6 +77,34 @@ def test_the_summary_tells_how_to_repeat_it(quick):
     cell = summary["means"]["mean"]["psnr"]["0.01-0.1 no border"]
     assert cell == {"mean": float(first["psnr"]), "low": None, "high": None, "pairs": 1}
     assert summary["differences"]["mean"]["psnr"]["0.01-0.1"]["ours_is"] == "undecided"
+
+
+@pytest.mark.parametrize("name", ["results.md", "report.html"])
+def test_the_figures_of_others_stand_with_their_source_and_a_warning(quick, name):
+    text = (quick[1] / name).read_text()
+    assert "What others report of partial convolutions" in text
+    assert "28.32 / 25.25 / 22.89" in text
+    assert "maruru-hub/PartialConv-paddle" in text
+    assert "Data sets differ" in text
+
+
+def test_the_gram_distance_is_everywhere(photos, tmp_path):
+    out, vgg = tmp_path / "out", tmp_path / "vgg.safetensors"
+    torch.manual_seed(0)
+    save_file(VGG16Features(2).state_dict(), vgg)
+    arguments = ("--model", "none", "--against", "mean,telea", "--vgg", vgg, "--per-cell", 1, "--jobs", 1, "-o", out)
+    assert evaluate("--photos", photos, *arguments).exit_code == 0
+    rows = rows_of(out)
+    assert all(float(row["gram"]) > 0 and float(row["vgg"]) > 0 for row in rows)
+    summary = json.loads((out / "summary.json").read_text())
+    mean = np.mean([float(row["gram"]) for row in rows if row["method"] == "telea"])
+    assert summary["means"]["telea"]["gram"]["all"]["mean"] == pytest.approx(mean)
+    assert "gram" in summary["differences"]["telea"]
+    assert "sharpness" not in summary["differences"]["telea"]
+    markdown = (out / "results.md").read_text()
+    assert "## Gram distance (" in markdown
+    assert "## Gram distance: ours minus the other" in markdown
+    assert (out / "report.html").read_text().count("dB in the hole, Gram distance ") == 2 * 9
 
 
 def test_the_page_needs_nothing_else(quick):

@@ -3,9 +3,20 @@ import math
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import gaussian_filter
+from skimage import data
 from skimage.metrics import structural_similarity
 
-from pconv.evaluation.metrics import l1_percent, mean_ssim, psnr, sharpness, ssim_map, vgg_distance, vgg_features
+from pconv.evaluation.metrics import (
+    gram_distance,
+    l1_percent,
+    mean_ssim,
+    psnr,
+    sharpness,
+    ssim_map,
+    vgg_distance,
+    vgg_features,
+)
 from pconv.training.features import VGG16Features
 
 
@@ -94,3 +105,43 @@ def test_vgg_distance_is_the_sum_of_the_pools_mean_differences(pictures):
     assert vgg_distance(vgg_features(vgg, picture), vgg_features(vgg, truth)) == pytest.approx(expected, rel=1e-5)
     assert expected > 0
     assert vgg_distance(vgg_features(vgg, truth), vgg_features(vgg, truth)) == 0
+
+
+def test_gram_distance_by_hand():
+    """Features of two pools, 2 x 2 with two channels and 1 x 1 with one; 9 stands where nothing is filled."""
+    hole = np.zeros((4, 4), dtype=bool)
+    hole[:2, :2] = hole[0, 2:] = True  # 1, 1/2, 0, 0 of the four cells, 6/16 of all
+    truth = [torch.tensor([[[[2.0, 4], [9, 9]], [[1, 0], [9, 9]]]]), torch.tensor([[[[2.0]]]])]
+    picture = [torch.tensor([[[[2.0, 0], [9, 1]], [[1, 4], [0, 9]]]]), torch.tensor([[[[1.0]]]])]
+    # f w is (2, 2), (1, 0) and (2, 0), (1, 2): f f^T is [8 2, 2 1] and [4 2, 2 5]; then 4 and 1, both times (6/16)^2.
+    assert gram_distance(picture, truth, hole) == pytest.approx((4 + 0 + 0 + 4) / (8 + 2 + 2 + 1) + 3 / 4)
+    assert gram_distance(truth, truth, hole) == 0
+    assert math.isnan(gram_distance(picture, [truth[0], torch.zeros(1, 1, 1, 1)], hole))
+
+
+def test_gram_distance_does_not_depend_on_where_the_same_texture_lies():
+    pixels = np.random.default_rng(0).random((1, 3, 8, 8)).astype(np.float32)
+    hole = np.ones((8, 8), dtype=bool)
+    truth, moved = torch.from_numpy(pixels), torch.from_numpy(np.roll(pixels, (3, 5), (2, 3)))
+    assert vgg_distance([moved], [truth]) > 0.1
+    assert gram_distance([moved], [truth], hole) == pytest.approx(0, abs=1e-6)
+
+
+def test_blur_and_noise_both_raise_the_gram_distance():
+    torch.manual_seed(0)
+    vgg = VGG16Features(2)
+    truth = data.astronaut()[150:246, 200:296]
+    hole = np.zeros((96, 96), dtype=bool)
+    hole[20:80, 16:70] = True
+    wanted = vgg_features(vgg, truth)
+
+    def distance(picture):
+        composite = np.where(hole[..., None], np.clip(picture, 0, 255).astype(np.uint8), truth)
+        return gram_distance(vgg_features(vgg, composite), wanted, hole)
+
+    noise = np.random.default_rng(0).normal(size=truth.shape)
+    blurred = [distance(gaussian_filter(truth.astype(float), (sigma, sigma, 0))) for sigma in (0.7, 1.5, 4)]
+    noisy = [distance(truth + sigma * noise) for sigma in (8, 20, 50)]
+    assert distance(truth) == 0
+    assert 0.01 < blurred[0] < blurred[1] < blurred[2]
+    assert 0.01 < noisy[0] < noisy[1] < noisy[2]

@@ -5,12 +5,16 @@ from functools import partial
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import save_file
 
+from pconv.errors import EvaluationError
 from pconv.evaluation import metrics
 from pconv.evaluation.baselines import mean_colour
 from pconv.evaluation.methods import Method, find_methods
 from pconv.evaluation.protocol import fitted, hole_of, made_masks, pair_up
-from pconv.evaluation.runner import Failure, Score, Settings, make_tasks, pair_digest, read_fill, run
+from pconv.evaluation.runner import Failure, Score, Settings, compute, make_tasks, pair_digest, read_fill, run
+from pconv.training.features import VGG16Features
 
 
 def misbehave(photo, hole):
@@ -84,6 +88,25 @@ def test_a_damaged_or_older_result_is_made_again(pairs, tmp_path):
         ((_, again),) = run(tasks, settings)
         assert again.values == first.values
     assert json.loads(path.read_text())["values"] == first.values
+
+
+def test_vgg_and_gram_distance_are_those_of_the_kept_fill(pairs, tmp_path):
+    torch.manual_seed(0)
+    vgg = VGG16Features(2)
+    save_file(vgg.state_dict(), tmp_path / "two.safetensors")
+    (task,) = tasks_for(pairs[:1], *find_methods(["mean"], None, 60))
+    settings = Settings(tmp_path, vgg=tmp_path / "two.safetensors")
+    settings.fills.mkdir()
+    settings.scores.mkdir()
+    score = compute(task, settings, "")
+    truth, hole = fitted(task.pair.photo, (64, 64)), hole_of(task.pair.mask)
+    filled, wanted = (metrics.vgg_features(vgg, picture) for picture in (read_fill(task, settings), truth))
+    assert score.values["vgg"] == pytest.approx(metrics.vgg_distance(filled, wanted), rel=1e-5)
+    assert score.values["gram"] == pytest.approx(metrics.gram_distance(filled, wanted, hole), rel=1e-5)
+
+    save_file(VGG16Features(1).state_dict(), tmp_path / "one.safetensors")
+    with pytest.raises(EvaluationError, match=r"one.safetensors holds only the first block of VGG-16; VGG and Gram"):
+        compute(task, Settings(tmp_path, vgg=tmp_path / "one.safetensors"), "")
 
 
 def test_failures_cost_their_own_task_only(pairs, tmp_path):

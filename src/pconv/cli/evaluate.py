@@ -16,7 +16,7 @@ from pconv.cli.common import PathType, make_folder, need_file, need_place_for, n
 from pconv.cli.masks import POLARITIES, size_option
 from pconv.errors import InputError, ModelError, PconvError
 
-ALL = "smooth,no-texture,telea,ns,biharmonic,patchmatch,fsr,plain,mean"
+ALL = "telea,ns,biharmonic,patchmatch,fsr,plain,mean"
 QUICK = "telea,ns,mean"
 QUICK_PER_CELL = 2
 
@@ -59,12 +59,11 @@ def parse_caps(ctx: click.Context, option: click.Parameter, values: tuple[str, .
 @click.option("--plain-model", type=PathType, help="Checkpoint of convolution=plain-... for the method plain.")
 @click.option("--per-cell", type=click.IntRange(min=1), help="Pairs in each of the 12 cells.  [default: 20]")
 @size_option(None, "Of made masks, WIDTHxHEIGHT px.  [default: what all photos hold, 512 at most]")
-@click.option("--vgg", type=PathType, help="VGG-16 weights (.pth or .safetensors) for the VGG distance.")
+@click.option("--vgg", type=PathType, help="VGG-16 weights (.pth or .safetensors) for VGG and Gram distance.")
 @click.option("--lpips", type=PathType, help="torchvision's vgg16 .pth, for LPIPS.")
 @click.option(
     "--inception", type=PathType, help="torch-fidelity's Inception weights .pth, for FID and Inception score."
 )
-@click.option("--paper", is_flag=True, help="Show the paper's published rows, of another data set, beside.")
 @click.option("--jobs", type=click.IntRange(min=1), help="Processes at a time.  [default: one for each core]")
 @click.option(
     "--time-limit", type=click.FloatRange(min=1), default=300.0, show_default=True, help="Seconds for one fill."
@@ -87,7 +86,6 @@ def evaluate(
     vgg: Path | None,
     lpips: Path | None,
     inception: Path | None,
-    paper: bool,
     jobs: int | None,
     time_limit: float,
     caps: dict[str, int],
@@ -140,13 +138,12 @@ def evaluate(
         size=(size[1], size[0]) if size else None,
         learned=Learned(lpips, inception),
         command=typed(),
-        paper=paper,
     )
     with needs_extra("evaluate"), writing_to(out), wrong_usage(InputError, ModelError):
-        results, about = run(request, bar, lambda line: click.echo(f"note: {line}", err=True))
+        results, _ = run(request, bar, lambda line: click.echo(f"note: {line}", err=True))
         if markdown:
             copy_markdown(out, markdown)
-    show(results, about)
+    show(results)
     click.echo(f"{out / 'report.html'}")
 
 
@@ -167,7 +164,7 @@ def bar(what: str, total: int) -> Iterator[Callable[[], None]]:
         yield lambda: progress.advance(task)
 
 
-def show(results: Any, about: Any) -> None:
+def show(results: Any) -> None:
     """The tables on the terminal."""
     from rich.console import Console
     from rich.table import Table
@@ -175,7 +172,7 @@ def show(results: Any, about: Any) -> None:
 
     from pconv.evaluation.tables import mean_table, time_table, verdict_table, warnings
 
-    tables = [mean_table(results, metric, about.paper) for metric in results.metrics]
+    tables = [mean_table(results, metric) for metric in results.metrics]
     tables += [verdict_table(results)] if len(results.methods) > 1 else []
     console = Console() if sys.stdout.isatty() else Console(width=180)
     for content in [*tables, time_table(results)]:

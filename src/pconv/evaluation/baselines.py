@@ -86,11 +86,11 @@ def patchmatch(photo: Pixels, hole: Hole) -> Pixels:
     return np.asarray(filled, dtype=np.uint8)
 
 
-def network(model: str | Path, detail: bool = True, texture: bool = True) -> Fill:
-    """Our network, by its name or from a file, on the CPU; without ``detail`` and ``texture`` what it gives itself."""
+def network(model: str | Path) -> Fill:
+    """Our network, by its name or from a file, on the CPU."""
     from pconv.filling.predictor import Inpainter
 
-    inpainter = Inpainter(model, "cpu", detail=detail, texture=texture)
+    inpainter = Inpainter(model, "cpu")
 
     def fill(photo: Pixels, hole: Hole) -> Pixels:
         return np.asarray(inpainter(photo, hole), dtype=np.uint8)

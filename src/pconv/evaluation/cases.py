@@ -70,7 +70,8 @@ def make_views(cases: Sequence[Case], results: Results, tasks: Sequence[Task], s
         for task in tasks:
             if task.pair.name == pair.name:
                 values = results.scores[task.method.name, pair.name].values
-                reached = f"{values['psnr_hole']:.2f} dB in the hole, sharpness {values['sharpness']:.2f}"
+                gram = f", Gram distance {values['gram']:.2f}" if "gram" in values else ""
+                reached = f"{values['psnr_hole']:.2f} dB in the hole{gram}, sharpness {values['sharpness']:.2f}"
                 layers.append(Layer(task.method.label, reached, _overlay(read_fill(task, settings), hole)))
         title = f"{case.kind}: {pair.photo.name}, cell {pair.mask.cell.name}, {hole.mean():.0%} hole"
         views.append(View(title, _data_url(Image.fromarray(truth)), truth.shape[1], truth.shape[0], layers))

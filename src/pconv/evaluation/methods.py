@@ -64,8 +64,8 @@ _BASELINES = {
     "mean": _Baseline("mean colour", baselines.mean_colour),
 }
 
-PLAIN, SMOOTH, NO_TEXTURE = "plain", "smooth", "no-texture"
-KNOWN = (*_BASELINES, PLAIN, SMOOTH, NO_TEXTURE)
+PLAIN = "plain"
+KNOWN = (*_BASELINES, PLAIN)
 BUNDLED_PLAIN, BUNDLED_PARTIAL = "plain-grey.safetensors", "partial.safetensors"
 
 
@@ -92,10 +92,6 @@ def find_methods(names: list[str], plain_model: Path | None, time_limit: float) 
             found.append(_command(name, [method.name for method in found], time_limit))
         elif name == PLAIN:
             found.extend(_plain(plain_model))
-        elif name == SMOOTH:
-            found.append(_with_less(SMOOTH, "network alone", detail=False, texture=False))
-        elif name == NO_TEXTURE:
-            found.append(_with_less(NO_TEXTURE, "no texture", detail=True, texture=False))
         elif name in _BASELINES:
             found.append(_baseline(name))
         else:
@@ -146,14 +142,6 @@ def _made_by(path: Path) -> str:
     return f"{sha256_of(path)}, pconv {pconv.__version__}, filling {REVISION}"
 
 
-def _with_less(name: str, without: str, detail: bool, texture: bool) -> Method:
-    """The bundled network without some of what follows it."""
-    from pconv.models import DEFAULT_MODEL, find_model
-
-    fill = partial(baselines.network, DEFAULT_MODEL, detail, texture)
-    return Method(name, f"pconv default, {without}", f"{_made_by(find_model(DEFAULT_MODEL))}, {without}", fill)
-
-
 def _baseline(name: str) -> Method:
     baseline = _BASELINES[name]
     if baseline.module and not _is_there(baseline.module):
@@ -194,8 +182,8 @@ def _plain(model: Path | None) -> list[Method]:
     found = [Method(PLAIN, f"plain convolutions ({kind})", sha256_of(path), partial(baselines.plain_network, path))]
     if model is None:
         twin = bundled(BUNDLED_PARTIAL)
-        fill = partial(baselines.network, twin, detail=False, texture=False)
-        found.append(Method("partial", "partial convolutions (as plain)", sha256_of(twin), fill))
+        fill = partial(baselines.network, twin)
+        found.append(Method("partial", "partial convolutions (as plain)", _made_by(twin), fill))
     return found
 
 

@@ -66,8 +66,8 @@ def sharpness(picture: Pixels, truth: Pixels, hole: Hole) -> float:
     """Detail in the hole over the detail that was there: the sum of |dx| + |dy| of the channel mean over hole pixels,
     of ``picture`` over that of ``truth``.
 
-    1 is as much detail as there was, 0 is flat, more than 1 is noise; NaN where the truth is flat. Differences are
-    forward, and 0 in the last column and row.
+    1 is as much detail as there was, and 0 is flat; NaN where the truth is flat. It describes a fill and is no
+    quality: noise raises it. Differences are forward, and 0 in the last column and row.
     """
     was = _detail(truth, hole)
     return _detail(picture, hole) / was if was else float("nan")
@@ -86,6 +86,36 @@ def vgg_features(vgg: VGG16Features, picture: Pixels) -> list[Tensor]:
 def vgg_distance(picture: Sequence[Tensor], truth: Sequence[Tensor]) -> float:
     """The sum over the pools of the mean |Psi_p(picture) - Psi_p(truth)|, of two :func:`vgg_features`; 0 is equal."""
     return float(sum((a - b).abs().mean() for a, b in zip(picture, truth, strict=True)))
+
+
+def gram_distance(picture: Sequence[Tensor], truth: Sequence[Tensor], hole: Hole) -> float:
+    """The distance of the Gram matrices inside the hole, of two :func:`vgg_features`: the sum over the pools of
+    sum |G_picture - G_truth| / sum |G_truth|. Blur and noise both raise it.
+
+    G = (f w)(f w)^T / sum(w) / channels, for features f ``(channels, positions)`` and the hole w, averaged down to
+    their size.
+
+    Returns:
+        0 where they are equal, and more the further they are apart; NaN where a pool of the truth is 0 in the hole.
+    """
+    import torch
+    from torch.nn.functional import adaptive_avg_pool2d
+
+    mask, distance = torch.from_numpy(hole)[None, None].float(), 0.0
+    for filled, wanted in zip(picture, truth, strict=True):
+        weight = adaptive_avg_pool2d(mask, (filled.shape[-2], filled.shape[-1]))
+        gram, wanted_gram = _gram(filled, weight), _gram(wanted, weight)
+        size = float(wanted_gram.abs().sum())
+        if not size:
+            return float("nan")
+        distance += float((gram - wanted_gram).abs().sum()) / size
+    return distance
+
+
+def _gram(features: Tensor, weight: Tensor) -> Tensor:
+    """``(C, C)`` of features ``(1, C, H, W)``; ``weight`` is ``(1, 1, H, W)``."""
+    weighted = (features * weight)[0].flatten(1)
+    return weighted @ weighted.T / weight.sum() / len(weighted)
 
 
 def _difference(picture: Pixels, truth: Pixels) -> NDArray[np.float64]:

@@ -21,11 +21,12 @@ def write_page(results: Results, about: About, views: Sequence[View], path: Path
     text = environment.get_template("page.html.jinja").render(
         title=f"{results.ours.label} beside {len(results.methods) - 1} others",
         command=about.command,
+        ours=results.ours.label,
         facts=[line.replace("**", "") for line in facts(results, about)],
         verdicts=[line.replace("**", "") for line in wins_and_losses(results)],
         curves=[curve(results, metric) for metric in results.metrics],
         views=views,
-        tables=all_tables(results, about.paper),
+        tables=all_tables(results),
     )
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pconv.evaluation.anchors import anchor_table
 from pconv.evaluation.protocol import CELLS, MASK_SET, hole_of
-from pconv.evaluation.published import SOURCE
 from pconv.evaluation.runner import METRICS_VERSION, Settings
 from pconv.evaluation.statistics import CONFIDENCE, RESAMPLES, Estimate
 from pconv.evaluation.summary import Results, cells_of_bin
@@ -55,7 +55,6 @@ class About:
         mask_hash: SHA-256 over the holes of all pairs.
         photo_hash: SHA-256 over the pixels of all pairs.
         notes: what was found on the way: unreadable photos, polarity, metrics left out.
-        paper: whether published rows are shown.
     """
 
     command: str
@@ -64,7 +63,6 @@ class About:
     mask_hash: str
     photo_hash: str
     notes: list[str] = field(default_factory=list)
-    paper: bool = False
 
 
 def write_csv(results: Results, settings: Settings, path: Path) -> None:
@@ -136,7 +134,7 @@ def write_summary(results: Results, settings: Settings, about: About, path: Path
                     }
                     for name, cells in {**groups, "all": CELLS}.items()
                 }
-                for metric in results.metrics
+                for metric in results.compared
             }
             for other in others
         },
@@ -150,15 +148,15 @@ def write_summary(results: Results, settings: Settings, about: About, path: Path
         temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def all_tables(results: Results, paper: bool) -> list[Table]:
+def all_tables(results: Results) -> list[Table]:
     """Every table of a run, the most important ones first."""
     tables = [verdict_table(results)] if len(results.methods) > 1 else []
-    tables += [mean_table(results, metric, paper) for metric in results.metrics]
+    tables += [mean_table(results, metric) for metric in results.metrics]
     if len(results.methods) > 1:
-        tables += [difference_table(results, metric) for metric in results.metrics]
+        tables += [difference_table(results, metric) for metric in results.compared]
     if results.whole:
         tables.append(whole_table(results))
-    return [*tables, time_table(results)]
+    return [*tables, time_table(results), anchor_table()]
 
 
 def write_markdown(results: Results, about: About, path: Path, title: str = "Results") -> None:
@@ -174,7 +172,7 @@ def write_markdown(results: Results, about: About, path: Path, title: str = "Res
             "",
         ]
         lines += [f"* {line}" for line in wins_and_losses(results)]
-    for table in all_tables(results, about.paper):
+    for table in all_tables(results):
         lines += ["", f"## {table.title}", "", *_markdown(table)]
     with replacing(path) as temporary:
         temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -182,7 +180,7 @@ def write_markdown(results: Results, about: About, path: Path, title: str = "Res
 
 def facts(results: Results, about: About) -> list[str]:
     """In sentences: what was compared, on what, and what to know before reading the tables."""
-    lines = [
+    return [
         f"photos: {about.photos}; masks: {about.masks} (SHA-256 {about.mask_hash[:16]})",
         f"{len(results.pairs)} pairs of a photo and a hole, {results.per_cell} wanted in each of 12 cells; known "
         f"pixels are the photo's own in every method's result",
@@ -190,7 +188,6 @@ def facts(results: Results, about: About) -> list[str]:
         *about.notes,
         *(f"**{line}**" for line in warnings(results)),
     ]
-    return [*lines, SOURCE] if about.paper else lines
 
 
 def _markdown(table: Table) -> list[str]:

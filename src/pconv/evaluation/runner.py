@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pconv.errors import PconvError
+from pconv.errors import EvaluationError, PconvError
 from pconv.evaluation import metrics
 from pconv.evaluation.methods import Method
 from pconv.evaluation.protocol import Pair, fitted, hole_of
@@ -36,11 +36,14 @@ if TYPE_CHECKING:
     from pconv.evaluation.baselines import Fill
     from pconv.training.features import VGG16Features
 
-METRICS_VERSION = 1
+METRICS_VERSION = 2
 """Changes when a metric does, so that fills are measured again."""
 
 GREY = 127
 """What methods get to see in the hole."""
+
+VGG_BLOCKS = 2
+"""Of VGG-16, in whose pools the VGG and Gram distances compare pictures."""
 
 
 class Score(NamedTuple):
@@ -71,7 +74,7 @@ class Settings:
     Attributes:
         folder: where results are kept.
         white_is_hole: polarity of mask files.
-        vgg: weights for the VGG distance; None leaves it out.
+        vgg: weights for the VGG and Gram distances; None leaves them out.
         time_limit: seconds for one fill.
         grace: seconds that a worker may take beyond that, to load a model and to measure.
         jobs: processes at a time.
@@ -208,7 +211,9 @@ def compute(task: Task, settings: Settings, measured_by: str) -> Score:
     score = Score(measure(composite, truth, hole), seconds)
     if settings.vgg:
         features = metrics.vgg_features(_vgg(settings.vgg), composite)
-        score.values["vgg"] = metrics.vgg_distance(features, _truth_features(task.pair, settings))
+        wanted = _truth_features(task.pair, settings)
+        score.values["vgg"] = metrics.vgg_distance(features, wanted)
+        score.values["gram"] = metrics.gram_distance(features, wanted, hole)
     values = {name: value if np.isfinite(value) else None for name, value in score.values.items()}
     _write(settings.scores / f"{task.key}.json", {"values": values, "seconds": seconds, "measured_by": measured_by})
     return score
@@ -269,7 +274,10 @@ def _ready(method: Method) -> Callable[..., Any]:
 def _vgg(path: Path) -> VGG16Features:
     from pconv.training.features import load_vgg
 
-    return load_vgg(path, blocks=2)
+    vgg = load_vgg(path, blocks=VGG_BLOCKS)
+    if vgg.blocks < VGG_BLOCKS:
+        raise EvaluationError(f"{path} holds only the first block of VGG-16; VGG and Gram distance need the first two")
+    return vgg
 
 
 def _write_fill(pixels: NDArray[np.uint8], path: Path, seconds: float) -> None:

@@ -59,7 +59,6 @@ class Request:
         settings: for the workers.
         learned: which learned metrics there are weights for.
         command: as it was typed.
-        paper: show published rows.
     """
 
     photos: Sequence[Path]
@@ -73,7 +72,6 @@ class Request:
     size: tuple[int, int] | None = None
     learned: Learned = field(default_factory=Learned)
     command: str = "pconv evaluate"
-    paper: bool = False
 
 
 def evaluate(request: Request, progress: Progress, say: Callable[[str], None]) -> tuple[Results, report.About]:
@@ -108,7 +106,7 @@ def evaluate(request: Request, progress: Progress, say: Callable[[str], None]) -
             digests.append(pair_digest(fitted(pair.photo, pair.mask.size), hole))
             seen()
     if settings.vgg is None:
-        notes.append("VGG distance: not measured, it needs VGG-16's weights: --vgg FILE")
+        notes.append("VGG and Gram distance: not measured, they need VGG-16's weights: --vgg FILE")
 
     results = Results(pairs, request.methods, request.per_cell)
     tasks = make_tasks(pairs, digests, request.methods)
@@ -131,7 +129,6 @@ def evaluate(request: Request, progress: Progress, say: Callable[[str], None]) -
         mask_hash=mask_set_hash(holes),
         photo_hash=hashlib.sha256("\n".join(digests).encode()).hexdigest(),
         notes=notes,
-        paper=request.paper,
     )
     for note in notes:
         say(note)

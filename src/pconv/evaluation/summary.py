@@ -15,17 +15,16 @@ from pconv.holes.ratios import RATIO_BINS
 
 
 class Metric(NamedTuple):
-    """A column of per_image.csv: its name, its title, how many digits it needs, and what is good."""
+    """A column of per_image.csv: its name, its title, how many digits it needs, and which values are better.
+
+    A metric whose ``best`` is None describes a fill; methods are not compared by it.
+    """
 
     name: str
     title: str
     digits: int
-    best: Literal["high", "low", "one"]
+    best: Literal["high", "low"] | None
     meaning: str
-
-    def loss(self, value: float) -> float:
-        """Lower is better, whatever the metric."""
-        return {"high": -value, "low": value, "one": abs(value - 1)}[self.best]
 
 
 METRICS = (
@@ -36,8 +35,9 @@ METRICS = (
     Metric("psnr_hole", "PSNR dB (hole)", 2, "high", "over the hole's pixels alone"),
     Metric("ssim_hole", "SSIM (hole)", 3, "high", "mean of the SSIM map over the hole's pixels"),
     Metric("vgg", "VGG distance", 4, "low", "pool1 + pool2 of VGG-16, mean absolute difference; lower is better"),
+    Metric("gram", "Gram distance", 3, "low", "Gram matrices of pool1 and pool2 in the hole; lower is better"),
     Metric("lpips", "LPIPS", 4, "low", "Zhang et al. 2018, VGG-16; lower is better"),
-    Metric("sharpness", "sharpness", 2, "one", "gradients in the hole over the truth's; 1 is as it was, 0 is flat"),
+    Metric("sharpness", "sharpness", 2, None, "gradients in the hole over the truth's; no quality: noise raises it"),
 )
 
 
@@ -72,6 +72,11 @@ class Results:
         everywhere = set.intersection(*measured) if measured else set()
         return [metric for metric in METRICS if metric.name in everywhere]
 
+    @property
+    def compared(self) -> list[Metric]:
+        """Those of :attr:`metrics` by which one method is better than another."""
+        return [metric for metric in self.metrics if metric.best]
+
     def pairs_of(self, cell: Cell) -> list[Pair]:
         return [pair for pair in self.pairs if pair.mask.cell == cell]
 
@@ -92,7 +97,7 @@ class Results:
     def difference(self, other: Method, metric: Metric, cells: Sequence[Cell]) -> Estimate:
         """Ours minus the other, pair by pair, over the pairs of these cells that both finished.
 
-        For sharpness the difference of the distances from 1. Scores do not change once this was asked.
+        Scores do not change once this was asked.
         """
         key = other.name, metric.name, tuple(cells)
         if key not in self._differences:
@@ -106,7 +111,7 @@ class Results:
                 (self.scores.get((self.ours.name, pair.name)), self.scores.get((other.name, pair.name)))
                 for pair in self.pairs_of(cell)
             ]
-            gaps = [_gap(metric, a.values[metric.name], b.values[metric.name]) for a, b in both if a and b]
+            gaps = [a.values[metric.name] - b.values[metric.name] for a, b in both if a and b]
             if gaps:
                 differences.append(gaps)
         return estimate(*differences)
@@ -138,10 +143,6 @@ class Results:
         done = [pair for pair in self.pairs if all((m.name, pair.name) in self.scores for m in self.methods)]
         key: Callable[[Pair], float] = lambda pair: -self.scores[self.ours.name, pair.name].values[metric_name]  # noqa: E731
         return sorted(done, key=key)
-
-
-def _gap(metric: Metric, ours: float, other: float) -> float:
-    return abs(ours - 1) - abs(other - 1) if metric.best == "one" else ours - other
 
 
 def cells_of_bin(number: int) -> tuple[Cell, Cell]:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 from pconv.evaluation.methods import Method
 from pconv.evaluation.protocol import CELLS, Cell
-from pconv.evaluation.published import PUBLISHED
 from pconv.evaluation.statistics import Estimate
 from pconv.evaluation.summary import BIN_TITLES, Metric, Results, cells_of_bin
 
@@ -24,7 +23,7 @@ class Table:
     note: str = ""
 
 
-def mean_table(results: Results, metric: Metric, paper: bool = False) -> Table:
+def mean_table(results: Results, metric: Metric) -> Table:
     """The metric's means in the paper's shape: a column for each bin, "no border / border", and the mean over all
     cells with its interval."""
     table = Table(f"{metric.title} ({metric.meaning})", ["", *BIN_TITLES, "all, with 95 % interval"])
@@ -34,16 +33,12 @@ def mean_table(results: Results, metric: Metric, paper: bool = False) -> Table:
             row.append("/".join(_cell(results, method, metric, cell) for cell in cells_of_bin(number)))
         row.append(with_interval(results.all_cells(method, metric), metric.digits))
         table.rows.append(row)
-    if paper:
-        for name, values in PUBLISHED.get(metric.name, {}).items():
-            table.rows.append([f"[Places2, published] {name}", *values, "another data set"])
     return table
 
 
 def difference_table(results: Results, metric: Metric) -> Table:
     """Ours minus each other, pair by pair: a column for each bin and for all, with intervals and a verdict."""
-    what = "distance from 1, ours minus the other's" if metric.best == "one" else "ours minus the other"
-    table = Table(f"{metric.title}: {what}", [f"{results.ours.label} against", *BIN_TITLES, "all"])
+    table = Table(f"{metric.title}: ours minus the other", [f"{results.ours.label} against", *BIN_TITLES, "all"])
     for other in results.methods:
         if other is results.ours:
             continue
@@ -63,13 +58,13 @@ def verdict_table(results: Results) -> Table:
     """For each other method and metric: in how many of the six bins ours is better, undecided, worse."""
     table = Table(
         f"{results.ours.label}: bins of six better / undecided / worse, by paired differences",
-        ["against", *(metric.title for metric in results.metrics)],
+        ["against", *(metric.title for metric in results.compared)],
     )
     for other in results.methods:
         if other is results.ours:
             continue
         row = [other.label]
-        for metric in results.metrics:
+        for metric in results.compared:
             said = [results.verdict(other, metric, cells_of_bin(number)) for number in range(len(BIN_TITLES))]
             row.append(" / ".join(str(said.count(word)) for word in ("better", "undecided", "worse")))
         table.rows.append(row)
@@ -79,7 +74,7 @@ def verdict_table(results: Results) -> Table:
 def wins_and_losses(results: Results) -> list[str]:
     """A sentence for each metric: which others ours is ahead of and behind, by paired differences over all cells."""
     lines = []
-    for metric in results.metrics:
+    for metric in results.compared:
         said: dict[str, list[str]] = {"better": [], "worse": [], "undecided": []}
         for other in results.methods:
             if other is not results.ours:
