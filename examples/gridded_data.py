@@ -15,7 +15,7 @@ field[irregular_hole(180, 360, (0.2, 0.25), generator=np.random.default_rng(1))]
 
 gap = np.isnan(field)
 low, high = np.nanmin(field), np.nanmax(field)
-fill = Inpainter(texture=False)  # texture and grain look right in photos, but nobody measured them
+fill = Inpainter()
 filled = fill((field - low) / (high - low), gap) * (high - low) + low  # the network wants 0..1
 
 assert np.allclose(filled[~gap], field[~gap])

@@ -10,7 +10,6 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from pconv import Inpainter
 from pconv.cli import main
 
 
@@ -58,18 +57,42 @@ def test_inpaint_fills_the_hole_and_nothing_else(files, photo, out):
     assert not np.array_equal(after[hole], before[hole])
 
 
-def test_without_detail_one_photo_and_a_folder_get_the_networks_own_fill(files):
-    photo, mask = files / "photo.png", files / "mask.png"
+class Plain:
+    """In the network's place: fills with its seed."""
+
+    name, device, precision, path, recipe, channels, multiple = "plain", "cpu", "fp32", Path("none"), {}, 3, 128
+
+    def __init__(self, noise):
+        self.noise = noise
+
+    def fill(self, images, holes, *, seed=0, origin=(0, 0)):  # noqa: ARG002
+        return np.where(holes, np.float32(seed / 255), images)
+
+
+@pytest.mark.parametrize("noise", [True, False])
+def test_a_seed_for_a_photo_and_for_a_folder(files, monkeypatch, noise):
+    monkeypatch.setattr("pconv.filling.predictor.open_backend", lambda *_: Plain(noise))
     (files / "photos").mkdir()
-    (files / "photos" / "a.png").write_bytes(photo.read_bytes())
-    for flag in ("--detail", "--no-detail"):
-        for source, out in ((photo, files / f"{flag}.png"), (files / "photos", files / flag)):
-            result = pconv("inpaint", source, mask, flag, "-o", out)
-            assert result.exit_code == 0, result.output
-        expected = Inpainter(detail=flag == "--detail")(Image.open(photo), Image.open(mask))
-        for out in (files / f"{flag}.png", files / flag / "a.png"):
-            assert np.array_equal(np.asarray(Image.open(out)), np.asarray(expected))
-    assert (files / "--detail.png").read_bytes() != (files / "--no-detail.png").read_bytes()
+    for name in ("a.png", "b.png"):
+        (files / "photos" / name).write_bytes((files / "photo.png").read_bytes())
+    said_of_it = "note: the model has no noise inputs, so seed 9 gives the same fill as seed 0"
+    for source, out, ending in ((files / "photo.png", "a.png", ""), (files / "photos", "filled", " (2 photos)")):
+        result = pconv("inpaint", source, files / "mask.png", "--seed", 9, "-o", files / out)
+        assert result.exit_code == 0, result.output
+        notes = [line for line in result.stderr.splitlines() if line.startswith("note:")]
+        assert notes == ([] if noise else [said_of_it + ending])
+    for path in (files / "a.png", files / "filled" / "a.png", files / "filled" / "b.png"):
+        assert (np.asarray(Image.open(path))[20:26, 10:50] == (9 if noise else 0)).all()
+
+
+@pytest.mark.parametrize("seed", ["-1", "64", "1.5", "a"])
+def test_other_seeds_are_wrong_usage(files, seed):
+    (files / "photos").mkdir()
+    (files / "photos" / "a.png").write_bytes((files / "photo.png").read_bytes())
+    for source, out in (("photo.png", "out.png"), ("photos", "filled")):
+        result = pconv("inpaint", files / source, files / "mask.png", "--seed", seed, "-o", files / out)
+        assert re.search(rf"'--seed': '?{seed}'? is not (in the range 0<=x<=63|a valid integer)", said(result, 2))
+        assert not (files / out).exists()
 
 
 def test_invert_fills_what_is_black(files):

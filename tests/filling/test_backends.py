@@ -27,13 +27,10 @@ def tiny_graph(tiny_model, tmp_path_factory):
 def test_all_backends_fill_a_real_photo_alike():
     read = read_photo(PHOTOS / "cat.jpg")
     photo, hole = read.pixels, MaskFile(PHOTOS / "cat-mask.png").hole(read)
-    filled = [Inpainter(backend=name, precision="fp32", texture=False)(photo, hole).astype(int) for name in BACKENDS]
+    filled = [Inpainter(backend=name, precision="fp32")(photo, hole).astype(int) for name in BACKENDS]
     assert len(filled) == 3
     assert max(np.abs(filled[0] - other).max() for other in filled[1:]) <= 1
     assert not np.array_equal(filled[0][hole], photo[hole])
-    rich = [Inpainter(backend=name, precision="fp32")(photo, hole).astype(int) for name in BACKENDS]
-    for other in rich[1:]:  # of two known blocks that are nearly as like another may be taken
-        assert (np.abs(rich[0] - other)[hole].max(axis=1) > 1).mean() < 0.02
 
 
 @pytest.mark.parametrize("name", BACKENDS)
@@ -51,15 +48,13 @@ def test_a_batch_and_its_pictures_are_filled_alike_from_many_threads(name, tiny_
     pictures = generator.random((8, 3, 40, 50), dtype=np.float32)
     holes = generator.random((8, 1, 40, 50)) < 0.3
     before = pictures.copy(), holes.copy()
-    filled, reached = backend.fill(pictures, holes)
+    filled = backend.fill(pictures, holes)
     assert filled.dtype == np.float32
     assert filled.shape == pictures.shape
-    assert reached.dtype == bool
-    assert reached.shape == holes.shape
     known = np.broadcast_to(~holes, pictures.shape)
     assert np.array_equal(filled[known], pictures[known])
     with ThreadPoolExecutor(4) as threads:
-        singly = list(threads.map(lambda i: backend.fill(pictures[i : i + 1], holes[i : i + 1])[0][0], range(8)))
+        singly = list(threads.map(lambda i: backend.fill(pictures[i : i + 1], holes[i : i + 1])[0], range(8)))
     assert np.abs(np.stack(singly) - filled).max() < 1e-4
     assert all(np.array_equal(a, b) for a, b in zip((pictures, holes), before, strict=True))
 
@@ -149,8 +144,8 @@ def test_torch_computes_in_bf16_when_asked(tiny_model):
     picture = np.random.default_rng(0).random((1, 3, 64, 64), dtype=np.float32)
     hole = np.zeros((1, 1, 64, 64), bool)
     hole[..., 20:30, 20:30] = True
-    exact, _ = open_backend(tiny_model, "cpu", "torch", "fp32").fill(picture, hole)
-    rough, _ = backend.fill(picture, hole)
+    exact = open_backend(tiny_model, "cpu", "torch", "fp32").fill(picture, hole)
+    rough = backend.fill(picture, hole)
     assert 0 < np.abs(rough - exact).max() < 0.1
 
 

@@ -20,7 +20,7 @@ from pconv.filling.work import Settings
 from pconv.photos.holes import Rectangle
 
 
-def invert(photo, hole, feather=0):
+def invert(photo, hole, feather=0, seed=0):
     """In the network's place."""
     filled = photo.copy()
     filled.pixels[hole] = 255 - filled.pixels[hole]
@@ -103,6 +103,7 @@ def test_a_change_behind_size_and_time_is_found_by_content(tmp_path):
 @pytest.mark.parametrize(
     "change",
     [{"grow": 3}, {"feather": 2}, {"invert": True}, {"quality": 70}, {"fit": "nearest"}, {"precision": "fp32"},
+     {"seed": 1},
      {"holes": (Rectangle(0, 0, 5, 5),)}],
 )  # fmt: skip
 def test_other_settings_do_all_again(tmp_path, change):
@@ -136,10 +137,10 @@ def test_bad_files_are_reported_and_the_rest_is_done(tmp_path):
     Image.new("1", (10, 10), 1).save(masks / "s2/p002.png")
     Image.new("1", (64, 48), 1).save(masks / "s0/p003.png")
 
-    def strict(photo, hole, feather=0):
+    def strict(photo, hole, **options):
         if hole.all():
             raise InputError("everything is hole")
-        return invert(photo, hole, feather)
+        return invert(photo, hole, **options)
 
     summary, entries = go(job_in(tmp_path), strict)
     assert (summary.done, summary.failed, summary.left) == (2, 4, 0)
@@ -156,13 +157,13 @@ def test_a_bug_in_one_fill_is_one_failure_and_a_bad_model_ends_the_run(tmp_path)
     make_folders(tmp_path, 8)
     calls = []
 
-    def broken(photo, hole, feather=0):
+    def broken(photo, hole, **options):
         calls.append(1)
         if len(calls) == 1:
             raise ZeroDivisionError("oops")
         if len(calls) == 3:
             raise ModelError("not finite")
-        return invert(photo, hole, feather)
+        return invert(photo, hole, **options)
 
     seen = []
     job = job_in(tmp_path)
@@ -447,9 +448,9 @@ def test_photos_in_memory_are_bounded_by_their_bytes(tmp_path):
     make_folders(tmp_path, 12, size=(200, 300))
     alive, most = [], []
 
-    def slow(photo, hole, feather=0):
+    def slow(photo, hole, **options):
         time.sleep(0.01)
-        return invert(photo, hole, feather)
+        return invert(photo, hole, **options)
 
     original = work.Steps.load
 
@@ -503,11 +504,11 @@ class Filler:
     def __init__(self):
         self.backend, self.threads = Network(), set()
 
-    def __call__(self, photo, hole, *, feather=0):
+    def __call__(self, photo, hole, **options):
         time.sleep(0.005)
         self.threads.add(threading.get_ident())
         self.backend.fill(photo)
-        return invert(photo, hole, feather)
+        return invert(photo, hole, **options)
 
 
 def test_the_network_is_called_once_at_a_time_while_other_photos_are_prepared(tmp_path):

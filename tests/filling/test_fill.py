@@ -19,16 +19,16 @@ MIB = 2**20
 
 
 class Surroundings:
-    """A backend that fills with the mean of what is known, and remembers what it was asked; detail would hide that."""
+    """A backend that fills with the mean of what is known, and remembers what it was asked."""
 
     name, device, precision, path, recipe = "surroundings", "cuda", "fp32", Path("none"), {}
-    channels, multiple = 3, 128
+    channels, multiple, noise = 3, 128, True
 
     def __init__(self, most=np.inf):
         self.most = most
         self.seen = []
 
-    def fill(self, pictures, holes):
+    def fill(self, pictures, holes, **_):
         self.seen.append(pictures.shape)
         if pictures[0, 0].size > self.most:
             raise DeviceMemoryError("too little memory")
@@ -37,16 +37,16 @@ class Surroundings:
             [plane[there].mean() for plane, there in zip(*pair, strict=True)]
             for pair in zip(pictures, known, strict=True)
         ]
-        return np.where(known, pictures, np.float32(means)[..., None, None]), np.ones_like(holes)
+        return np.where(known, pictures, np.float32(means)[..., None, None])
 
 
 def noise(height, width, seed=0):
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
-def filled(backend, pixels, hole, memory=2**30, detail=False, texture=False, **options):
+def filled(backend, pixels, hole, memory=2**30, **options):
     result = pixels.copy()
-    fill_holes(backend, ArrayPicture(result, 3), hole, memory, detail=detail, texture=texture, **options)
+    fill_holes(backend, ArrayPicture(result, 3), hole, memory, **options)
     assert np.array_equal(result[~hole], pixels[~hole])
     return result
 
@@ -82,7 +82,7 @@ def test_a_photo_filled_in_tiles_looks_as_if_filled_whole(name):
     fill = Inpainter(device="cpu")
     whole = fill(photo.pixels, hole).astype(float)
     tiles_of_256 = 45 * MIB
-    tiled = filled(fill.backend, photo.pixels, hole, tiles_of_256, detail=True, texture=True).astype(float)
+    tiled = filled(fill.backend, photo.pixels, hole, tiles_of_256).astype(float)
     assert not np.array_equal(whole, tiled)
     truth = photo.pixels.astype(float)
     errors = [np.abs(each - truth)[hole].mean() for each in (whole, tiled)]
@@ -111,9 +111,9 @@ def test_far_holes_do_not_know_of_each_other():
     pixels = noise(300, 900)
     left, right = np.zeros((300, 900), bool), np.zeros((300, 900), bool)
     left[100:130, 100:120] = right[150:160, 800:850] = True
-    both = filled(fill.backend, pixels, left | right, detail=True)
-    assert np.array_equal(both[left], filled(fill.backend, pixels, left, detail=True)[left])
-    assert np.array_equal(both[right], filled(fill.backend, pixels, right, detail=True)[right])
+    both = filled(fill.backend, pixels, left | right)
+    assert np.array_equal(both[left], filled(fill.backend, pixels, left)[left])
+    assert np.array_equal(both[right], filled(fill.backend, pixels, right)[right])
 
 
 @pytest.mark.parametrize("memory", [48, 100, 400])
@@ -166,7 +166,7 @@ class TestLittleMemory:
     hole = np.random.default_rng(1).random((700, 700)) < 0.1
 
     def inpainter(self, most):
-        fill = Inpainter(device="cpu", detail=False)
+        fill = Inpainter(device="cpu")
         fill.backend = Surroundings(most)
         return fill
 

@@ -1,5 +1,6 @@
 """Boxes around holes, and tiles: every wanted pixel once, with its context."""
 
+import math
 from itertools import pairwise
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pconv.filling.regions import CONTEXT, OVERLAP, Box, regions, spans, tile_side, tiles
+from pconv.filling.regions import CONTEXT, GRID, OVERLAP, Box, regions, spans, tile_side, tiles
 
 
 @settings(max_examples=60, deadline=None)
@@ -16,7 +17,7 @@ from pconv.filling.regions import CONTEXT, OVERLAP, Box, regions, spans, tile_si
     width=st.integers(1, 900),
     spots=st.integers(1, 12),
     seed=st.integers(0, 2**32 - 1),
-    multiple=st.sampled_from([32, 128, 256]),
+    multiple=st.sampled_from([2, 8, 24, 128, 256]),
 )
 def test_each_wanted_pixel_is_in_one_region_with_its_context(height, width, spots, seed, multiple):
     generator = np.random.default_rng(seed)
@@ -25,14 +26,15 @@ def test_each_wanted_pixel_is_in_one_region_with_its_context(height, width, spot
         y, x, h, w = generator.integers(0, [height, width, 60, 60])
         wanted[y : y + h + 1, x : x + w + 1] = True
     times = np.zeros(wanted.shape, int)
+    grid = math.lcm(multiple, GRID)
     for box, own in regions(wanted, multiple):
         assert own.shape == (box.bottom - box.top, box.right - box.left)
         assert own.any()
         times[box.slices] += own
-        assert box.top % multiple == 0
-        assert box.left % multiple == 0
-        assert box.bottom % multiple == 0 or box.bottom == height
-        assert box.right % multiple == 0 or box.right == width
+        assert box.top % grid == 0
+        assert box.left % grid == 0
+        assert box.bottom % grid == 0 or box.bottom == height
+        assert box.right % grid == 0 or box.right == width
         rows, columns = np.nonzero(own)
         assert rows.min() >= min(CONTEXT, box.top + rows.min())
         assert columns.min() >= min(CONTEXT, box.left + columns.min())
@@ -67,6 +69,7 @@ def test_tiles_cover_a_length_and_overlap_enough(length, side):
         assert end - start == side
         assert OVERLAP <= end - begin < side
         assert begin % OVERLAP == 0
+        assert begin % GRID == 0
     for (_, end), (begin, _) in zip(found, found[2:], strict=False):
         assert begin >= end  # no more than two overlap
 

@@ -36,16 +36,6 @@ backend_option = click.option(
 precision_option = click.option(
     "--precision", default="auto", show_default=True, help="fp32, bf16; auto: what the device is fast in."
 )
-detail_option = click.option(
-    "--detail/--no-detail",
-    default=True,
-    help="Let lines go on into the hole; without it they blur, and a fill is several times faster.",
-)
-texture_option = click.option(
-    "--texture/--no-texture",
-    default=True,
-    help="Give the fill texture and noise like those around the hole; without it wide fills look like plastic.",
-)
 
 
 @contextmanager

@@ -9,13 +9,11 @@ import click
 from pconv.cli.common import (
     PlaceType,
     backend_option,
-    detail_option,
     model_option,
     need_file,
     need_place_for,
     parse_bytes,
     precision_option,
-    texture_option,
     wrong_usage,
 )
 from pconv.cli.folder import or_folder
@@ -45,6 +43,13 @@ from pconv.errors import InputError, ModelError
     help="Blend the fill with what was there over N px inside the hole's edge.",
 )
 @click.option(
+    "--seed",
+    type=click.IntRange(0, 63),
+    default=0,
+    metavar="N",
+    help="Another number gives the same hole another texture.",
+)
+@click.option(
     "--quality",
     type=click.IntRange(1, 100),
     metavar="Q",
@@ -57,8 +62,6 @@ from pconv.errors import InputError, ModelError
 @click.option(
     "--max-memory", default="1G", show_default=True, callback=parse_bytes, help="For filling, beside the photo."
 )
-@detail_option
-@texture_option
 @click.option("--force", is_flag=True, help="Allow OUT to replace PHOTO or MASK.")
 @click.option("-v", "--verbose", is_flag=True, help="Say what computes.")
 @or_folder
@@ -70,14 +73,13 @@ def inpaint(
     invert: bool,
     grow: int,
     feather: int,
+    seed: int,
     quality: int | None,
     model: str,
     device: str,
     backend: str,
     precision: str,
     max_memory: int,
-    detail: bool,
-    texture: bool,
     force: bool,
     verbose: bool,
 ) -> None:
@@ -109,7 +111,7 @@ def inpaint(
         notes = [*picture.notes, *check_storable(picture, out.suffix, quality)]
     hole = hole_of(picture, sources, invert, grow, notes)
 
-    from pconv.filling.predictor import Inpainter, as_hole
+    from pconv.filling.predictor import Inpainter, as_hole, usable_seed
     from pconv.models import GRAPH, find_model
 
     hole = as_hole(hole, (picture.height, picture.width))
@@ -117,11 +119,11 @@ def inpaint(
         with wrong_usage(ModelError):
             find_model(model, GRAPH)  # the form that is mostly opened: each is hashed when it is looked for
         with wrong_usage(InputError):
-            fill = Inpainter(model, device, backend, precision, max_memory, detail, texture)
+            fill = Inpainter(model, device, backend, precision, max_memory)
         if verbose:
             computes = fill.backend
             click.echo(f"{computes.path} with {computes.name} on {computes.device} in {computes.precision}", err=True)
-        picture = fill(prepared(picture, sources), hole, feather=feather)
+        picture = fill(prepared(picture, sources), hole, feather=feather, seed=usable_seed(fill, seed, notes.append))
     else:
         what = "the mask marks" if mask is not None and not holes else "the holes come to"
         hint = " (--invert fills the black part)" if mask is not None and not invert else ""

@@ -127,8 +127,7 @@ def default_workers() -> int:
 def open_inpainter(settings: Settings) -> Any:
     from pconv.filling.predictor import Inpainter
 
-    about = settings.model, settings.device, settings.backend, settings.precision, settings.max_memory
-    return Inpainter(*about, detail=settings.detail, texture=settings.texture)
+    return Inpainter(settings.model, settings.device, settings.backend, settings.precision, settings.max_memory)
 
 
 def _told_before(plan: Plan) -> Iterator[Entry]:

@@ -10,11 +10,8 @@ from numpy.typing import NDArray
 
 from pconv.errors import ModelError
 from pconv.filling.backends import Backend
-from pconv.filling.detail import detailed
-from pconv.filling.grain import amounts, grained
 from pconv.filling.pictures import ArrayPicture, Picture
 from pconv.filling.regions import Box, Region, regions, spans, tile_side
-from pconv.filling.texture import textured
 from pconv.filling.wide import DEEP, depth_steps, doubled, halved_by_strips, halved_wish
 
 BYTES_PER_PIXEL = 700
@@ -26,8 +23,11 @@ BLEND_STEPS = 6
 
 FEATHER_STEPS = 32
 
-REVISION = 5
+REVISION = 6
 """Changes when the same network would fill differently; results measured with another one do not compare."""
+
+SEEDS = 64
+"""Seeds are 0 to SEEDS - 1."""
 
 Hole = NDArray[np.bool_]
 Colours = NDArray[np.float32]
@@ -40,8 +40,7 @@ def fill_holes(
     memory: int,
     feather: int = 0,
     wanted: Hole | None = None,
-    detail: bool = True,
-    texture: bool = True,
+    seed: int = 0,
 ) -> None:
     """Fill ``picture`` in place where ``(H, W)`` ``hole`` is True.
 
@@ -52,50 +51,35 @@ def fill_holes(
         memory: bytes that the network and the pictures made for it may take.
         feather: pixels inside the hole's edge over which the fill is blended with what was there.
         wanted: which pixels of the hole to write; all of them if None.
-        detail: continue lines and patterns into what the network fills smoothly (:mod:`pconv.filling.detail`).
-        texture: give the fill texture and grain like those around it (:mod:`pconv.filling.texture`,
-            :mod:`pconv.filling.grain`).
+        seed: 0 to SEEDS - 1: which texture a network with noise inputs gives the holes.
 
     Raises:
         ModelError: the network's output is not finite.
         DeviceMemoryError: the device has too little memory; the picture may be filled in part.
     """
     for region in regions(hole if wanted is None else wanted, backend.multiple):
-        _fill_region(backend, picture, hole[region.box.slices], region, memory, feather, detail, texture)
+        _fill_region(backend, picture, hole[region.box.slices], region, memory, feather, seed)
 
 
 def _fill_region(
-    backend: Backend,
-    picture: Picture,
-    hole: Hole,
-    region: Region,
-    memory: int,
-    feather: int,
-    detail: bool,
-    texture: bool,
+    backend: Backend, picture: Picture, hole: Hole, region: Region, memory: int, feather: int, seed: int
 ) -> None:
     box, wanted = region
-    inside = _inside_of(backend, picture, hole, region, memory, detail)
+    inside = _inside_of(backend, picture, hole, region, memory, seed)
     feather_steps = min(feather, FEATHER_STEPS)
     softened = depth_steps(hole, 0, feather, feather_steps) if feather else None
 
-    amount = amounts(lambda rows: picture.read(*_rows_of(box, rows)), hole) if texture else None
-
-    def smooth_tile(tile: Box) -> Colours:
-        unknown = hole[tile.slices]
-        known = np.where(unknown, np.float32(0), picture.read(*tile.moved(box.top, box.left).slices))
+    def fill_tile(tile: Box) -> Colours:
+        unknown, place = hole[tile.slices], tile.moved(box.top, box.left)
+        known = np.where(unknown, np.float32(0), picture.read(*place.slices))
         if inside is None:
-            return _run(backend, known, unknown, detail)
+            return _run(backend, known, unknown, seed, place)
         colours, share = doubled(inside.colours, *tile.slices), inside.share(tile)
         if not (wanted[tile.slices] & (share < 1)).any():
             return colours
         deep = share == 1
-        rim = _run(backend, np.where(deep, colours, known), unknown & ~deep, detail)
+        rim = _run(backend, np.where(deep, colours, known), unknown & ~deep, seed, place)
         return rim + (colours - rim) * share
-
-    def fill_tile(tile: Box) -> Colours:
-        colours, unknown = smooth_tile(tile), hole[tile.slices]
-        return colours if amount is None else grained(textured(colours, unknown), unknown, amount, tile)
 
     side = tile_side(wanted, _most_pixels(memory, box))
     for rows, colours in _by_tiles(fill_tile, wanted, side, backend.channels):
@@ -129,7 +113,7 @@ class _Inside(NamedTuple):
 
 
 def _inside_of(
-    backend: Backend, picture: Picture, hole: Hole, region: Region, memory: int, detail: bool
+    backend: Backend, picture: Picture, hole: Hole, region: Region, memory: int, seed: int
 ) -> _Inside | None:
     """The inside of wide holes, or None where no hole is wide."""
     box, wanted = region
@@ -139,7 +123,7 @@ def _inside_of(
     half, half_hole = halved_by_strips(lambda rows: picture.read(*_rows_of(box, rows)), hole)
     half_picture = ArrayPicture(half.transpose(1, 2, 0), half.shape[0])
     half_wanted = halved_wish(wanted & (steps > 0), half_hole)
-    fill_holes(backend, half_picture, half_hole, memory, wanted=half_wanted, detail=detail, texture=False)
+    fill_holes(backend, half_picture, half_hole, memory, wanted=half_wanted, seed=seed)
     return _Inside(half, steps)
 
 
@@ -177,12 +161,12 @@ def _blend_into(colours: Colours, before: Colours) -> None:
         colours[..., :length] = before + (colours[..., :length] - before) * share
 
 
-def _run(backend: Backend, known: Colours, unknown: Hole, detail: bool) -> Colours:
-    """One run of the network over ``(C, h, w)``."""
+def _run(backend: Backend, known: Colours, unknown: Hole, seed: int, place: Box) -> Colours:
+    """One run of the network over ``(C, h, w)``, which lies at ``place`` in its picture."""
     if not unknown.any():
         return known
     picture, hole = np.ascontiguousarray(known[None]), np.ascontiguousarray(unknown[None, None])
-    filled: Colours = backend.fill(picture, hole)[0]
+    filled: Colours = backend.fill(picture, hole, seed=seed, origin=(place.top, place.left))[0]
     if not np.isfinite(filled).all():
         raise ModelError("the model's output is not finite: its training diverged; use another checkpoint")
-    return detailed(filled, unknown) if detail else filled
+    return filled

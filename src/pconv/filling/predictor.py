@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import operator
 import sys
 from collections.abc import Callable, Sequence
 from functools import lru_cache
@@ -15,7 +16,7 @@ from PIL import Image
 
 from pconv.errors import DeviceMemoryError, InputError
 from pconv.filling.backends import Backend, open_backend
-from pconv.filling.fill import BYTES_PER_PIXEL, fill_holes
+from pconv.filling.fill import BYTES_PER_PIXEL, SEEDS, fill_holes
 from pconv.filling.pictures import Picture, of_array, of_photo
 from pconv.models import BUNDLED, DEFAULT_MODEL, GRAPH, find_model
 from pconv.photos.holes import hole_from_image
@@ -50,11 +51,6 @@ class Inpainter:
         backend: "onnxruntime", "torch", "openvino", or "auto": the fastest that is installed and can do it.
         precision: "fp32", "bf16", or "auto": bf16 where backend and device compute in it.
         max_memory: bytes that filling may take beside the photo itself; larger photos are filled in pieces.
-        detail: let lines and patterns go on into the hole, which takes most of the time on a CPU; without it the fill
-            is what the network gives, smooth (docs/performance.md, "Detail and texture").
-        texture: give the fill texture from blocks around the hole that are like it, and noise as fine as is there.
-            Without it numbers like PSNR are a little better, and wide fills look like plastic. Leave it out of
-            measured data: what it adds looks right, but nobody measured it.
 
     Attributes:
         backend: what was chosen, with its ``name``, ``device``, ``precision``, ``path`` and ``recipe``.
@@ -74,8 +70,6 @@ class Inpainter:
         backend: str = "auto",
         precision: str = "auto",
         max_memory: int = MAX_MEMORY,
-        detail: bool = True,
-        texture: bool = True,
     ) -> None:
         if max_memory < LEAST_PIXELS * BYTES_PER_PIXEL:
             least = -(-LEAST_PIXELS * BYTES_PER_PIXEL // 2**20)
@@ -83,13 +77,14 @@ class Inpainter:
         self.backend: Backend = open_backend(model, str(device), backend, precision)
         self._model = model
         self._max_memory = self._memory = max_memory
-        self._detail, self._texture = detail, texture
 
     @overload
-    def __call__(self, image: Image_, hole: Hole, *, feather: int = 0) -> Image_: ...
+    def __call__(self, image: Image_, hole: Hole, *, feather: int = 0, seed: int = 0) -> Image_: ...
     @overload
-    def __call__(self, image: Sequence[Image_], hole: Hole | Sequence[Hole], *, feather: int = 0) -> list[Image_]: ...
-    def __call__(self, image: Any, hole: Any, *, feather: int = 0) -> Any:
+    def __call__(
+        self, image: Sequence[Image_], hole: Hole | Sequence[Hole], *, feather: int = 0, seed: int = 0
+    ) -> list[Image_]: ...
+    def __call__(self, image: Any, hole: Any, *, feather: int = 0, seed: int = 0) -> Any:
         """Return a copy of ``image`` in which the hole is filled; pixels outside the hole stay bit for bit.
 
         Args:
@@ -106,31 +101,35 @@ class Inpainter:
                 ``(H, W, 1)``, or a tensor ``(H, W)``, ``(1, H, W)``, for batches also ``(B, 1, H, W)``, of bool or
                 numbers (non-zero = fill). For a list: a list as long, or one for all.
             feather: pixels, 0 to 1000, inside the hole's edge over which the fill is blended with what was there.
+            seed: whole number, 0 to 63: another seed gives the same hole another texture, and the same seed the same
+                one. Networks without noise inputs ignore it; the logger "pconv" then warns.
 
         Returns:
             The same kind of thing as ``image``: a PIL image of the same mode, an array or tensor of the same shape and
             dtype, a photo, or a list of them.
 
         Raises:
-            InputError: the sizes differ, nothing is known outside the hole, or the kind of image is unknown.
+            InputError: the sizes differ, nothing is known outside the hole, the kind of image is unknown, or
+                ``feather`` or ``seed`` is out of range.
             DeviceMemoryError: no device has the memory for it.
         """
         if not 0 <= feather <= MOST_FEATHER:
             raise InputError(f"feather is {feather} pixels; give 0 to {MOST_FEATHER}")
+        seed = usable_seed(self, seed, _log.warning)
         if isinstance(image, (list, tuple)):
             holes = list(hole) if isinstance(hole, (list, tuple)) else [hole] * len(image)
             if len(holes) != len(image):
                 raise InputError(f"{len(image)} images and {len(holes)} holes: give one hole for each, or one for all")
-            return [self(one, its, feather=feather) for one, its in zip(image, holes, strict=True)]
+            return [self(one, its, feather=feather, seed=seed) for one, its in zip(image, holes, strict=True)]
         if isinstance(image, Photo):
-            return self._fill_photo(image, as_hole(hole, (image.height, image.width)), feather)
+            return self._fill_photo(image, as_hole(hole, (image.height, image.width)), feather, seed)
         if isinstance(image, Image.Image):
             marked = as_hole(hole, (image.height, image.width))
-            return self._fill_photo(from_pil(image), marked, feather).to_pil()
+            return self._fill_photo(from_pil(image), marked, feather, seed).to_pil()
         if isinstance(image, np.ndarray) and image.ndim in (2, 3):
-            return self._fill_array(image, as_hole(hole, image.shape[:2]), feather)
+            return self._fill_array(image, as_hole(hole, image.shape[:2]), feather, seed)
         if _is_tensor(image) and image.ndim in (3, 4):
-            return self._fill_tensor(image, hole, feather)
+            return self._fill_tensor(image, hole, feather, seed)
         shaped = isinstance(image, np.ndarray) or _is_tensor(image)
         what = f"an array of shape {tuple(image.shape)}" if shaped else f"a {type(image).__name__}"
         raise InputError(
@@ -138,20 +137,20 @@ class Inpainter:
             "(B, C, H, W), or a list of these"
         )
 
-    def _fill_photo(self, photo: Photo, hole: NDArray[np.bool_], feather: int) -> Photo:
+    def _fill_photo(self, photo: Photo, hole: NDArray[np.bool_], feather: int, seed: int) -> Photo:
         unknown = hole
         alpha = photo.alpha
         if alpha is not None:  # what nobody sees has colours that mean nothing
             unknown = hole | (alpha == 0)
             unknown = hole if unknown.all() else unknown
-        return self._filled(photo, Photo.copy, of_photo, hole, feather, unknown)
+        return self._filled(photo, Photo.copy, of_photo, hole, feather, seed, unknown)
 
-    def _fill_array(self, image: NDArray[Any], hole: NDArray[np.bool_], feather: int) -> NDArray[Any]:
+    def _fill_array(self, image: NDArray[Any], hole: NDArray[np.bool_], feather: int, seed: int) -> NDArray[Any]:
         if np.issubdtype(image.dtype, np.floating):
             _check_floats(image, hole, to_blend=feather > 0)
-        return self._filled(image, np.ndarray.copy, of_array, hole, feather)
+        return self._filled(image, np.ndarray.copy, of_array, hole, feather, seed)
 
-    def _fill_tensor(self, image: Tensor, hole: Any, feather: int) -> Tensor:
+    def _fill_tensor(self, image: Tensor, hole: Any, feather: int, seed: int) -> Tensor:
         import torch
 
         batch = image.detach().cpu()
@@ -159,7 +158,7 @@ class Inpainter:
         holes = _holes_of_batch(hole, len(batch), (batch.shape[2], batch.shape[3]))
         widened = batch.float() if batch.dtype == torch.bfloat16 else batch  # numpy has no bfloat16
         filled = [
-            torch.from_numpy(self._fill_array(each.permute(1, 2, 0).numpy(), its, feather)).permute(2, 0, 1)
+            torch.from_numpy(self._fill_array(each.permute(1, 2, 0).numpy(), its, feather, seed)).permute(2, 0, 1)
             for each, its in zip(widened, holes, strict=True)
         ]
         return torch.stack(filled).to(image.dtype).reshape(image.shape).to(image.device)
@@ -171,6 +170,7 @@ class Inpainter:
         pictured: Callable[[Whole, int], Picture],
         hole: NDArray[np.bool_],
         feather: int,
+        seed: int,
         unknown: NDArray[np.bool_] | None = None,
     ) -> Whole:
         """A copy with ``hole`` filled from what is not ``unknown`` (by default the hole).
@@ -185,9 +185,7 @@ class Inpainter:
             backend, memory = self.backend, self._memory
             try:
                 all_unknown = hole if unknown is None else unknown
-                fill_holes(
-                    backend, picture, all_unknown, memory, feather, hole, detail=self._detail, texture=self._texture
-                )
+                fill_holes(backend, picture, all_unknown, memory, feather, hole, seed)
             except DeviceMemoryError as error:
                 self._make_do(backend, memory, error)
             else:
@@ -213,8 +211,7 @@ def inpaint(
     model: str | Path = DEFAULT_MODEL,
     device: str = "auto",
     backend: str = "auto",
-    detail: bool = True,
-    texture: bool = True,
+    seed: int = 0,
 ) -> Image_:
     """Return a copy of ``image`` in which ``hole`` (white / non-zero) is filled.
 
@@ -222,14 +219,40 @@ def inpaint(
     """
     file = find_model(model, GRAPH)
     name = model if str(model) in BUNDLED else file.resolve()
-    return _cached_inpainter(name, file.stat().st_mtime_ns, device, backend, detail, texture)(image, hole)
+    return _cached_inpainter(name, file.stat().st_mtime_ns, device, backend)(image, hole, seed=seed)
 
 
 @lru_cache(maxsize=2)
-def _cached_inpainter(
-    model: str | Path, _modified: int, device: str, backend: str, detail: bool, texture: bool
-) -> Inpainter:
-    return Inpainter(model, device, backend, detail=detail, texture=texture)
+def _cached_inpainter(model: str | Path, _modified: int, device: str, backend: str) -> Inpainter:
+    return Inpainter(model, device, backend)
+
+
+def checked_seed(seed: Any) -> int:
+    """``seed`` as an int, from an int of any kind.
+
+    Raises:
+        InputError: it is no whole number from 0 to 63.
+    """
+    try:
+        number = operator.index(seed)
+    except TypeError:
+        number = -1
+    if isinstance(seed, (bool, np.bool_)) or not 0 <= number < SEEDS:
+        raise InputError(f"the seed is {seed!r}; give a whole number from 0 to {SEEDS - 1}")
+    return number
+
+
+def usable_seed(inpainter: Inpainter, seed: int, note: Callable[[str], object]) -> int:
+    """``seed``; for a network without noise inputs 0, and ``note`` gets the sentence that says so.
+
+    Raises:
+        InputError: it is no whole number from 0 to 63.
+    """
+    seed = checked_seed(seed)
+    if seed and not inpainter.backend.noise:
+        note(f"the model has no noise inputs, so seed {seed} gives the same fill as seed 0")
+        return 0
+    return seed
 
 
 def as_hole(hole: Hole, size: tuple[int, int]) -> NDArray[np.bool_]:

@@ -56,8 +56,8 @@ def halved(picture: NDArray[np.float32], hole: NDArray[np.bool_]) -> tuple[NDArr
     """Half the size, rounded up; each pixel is the mean of the known ones among its four, hole where none is."""
     odd = [(0, side % 2) for side in hole.shape]
     known = np.pad(~hole, odd).astype(np.float32)
-    sums = sum_of_four(np.pad(np.where(hole, 0, picture), [(0, 0), *odd]))
-    counts = sum_of_four(known)
+    sums = _sum_of_four(np.pad(np.where(hole, 0, picture), [(0, 0), *odd]))
+    counts = _sum_of_four(known)
     return (sums / np.maximum(counts, 1)).astype(np.float32), counts == 0
 
 
@@ -72,18 +72,13 @@ def doubled(picture: NDArray[np.float16], rows: slice, columns: slice) -> NDArra
     """The window ``rows``, ``columns`` of ``(C, H/2, W/2)`` at twice the size, bicubic, within 0..1."""
     top, left = max(rows.start // 2 - _REACH, 0), max(columns.start // 2 - _REACH, 0)
     part = picture[:, top : -(-rows.stop // 2) + _REACH, left : -(-columns.stop // 2) + _REACH].astype(np.float32)
-    larger = twice(part, Image.Resampling.BICUBIC)
+    size = (2 * part.shape[2], 2 * part.shape[1])
+    larger = np.stack([np.asarray(Image.fromarray(plane).resize(size, Image.Resampling.BICUBIC)) for plane in part])
     y, x = rows.start - 2 * top, columns.start - 2 * left
     return larger[:, y : y + rows.stop - rows.start, x : x + columns.stop - columns.start].clip(0, 1)
 
 
-def twice(planes: NDArray[np.float32], how: Image.Resampling) -> NDArray[np.float32]:
-    """``(C, h, w)`` at twice the size, whatever its values."""
-    size = (2 * planes.shape[2], 2 * planes.shape[1])
-    return np.stack([np.asarray(Image.fromarray(plane).resize(size, how)) for plane in planes])
-
-
-def sum_of_four(maps: NDArray[np.float32]) -> NDArray[np.float32]:
+def _sum_of_four(maps: NDArray[np.float32]) -> NDArray[np.float32]:
     *more, height, width = maps.shape
     total: NDArray[np.float32] = maps.reshape(*more, height // 2, 2, width // 2, 2).sum(axis=(-3, -1))
     return total

@@ -21,7 +21,7 @@ from pconv.files import sha256_of
 from pconv.filling.fill import REVISION
 from pconv.filling.folders import Folder
 from pconv.filling.manifest import DONE, FAILED, UNCHANGED, Entry
-from pconv.filling.predictor import MAX_MEMORY
+from pconv.filling.predictor import MAX_MEMORY, checked_seed, usable_seed
 from pconv.models import DEFAULT_MODEL, find_model
 from pconv.photos.files import check_storable, encode_photo, read_photo
 from pconv.photos.holes import HoleSource, MaskFile, hole_of, prepared
@@ -33,6 +33,7 @@ class Settings:
     """How every photo of a run is filled; see ``pconv inpaint --help``.
 
     Attributes:
+        seed: 0 to 63, of the texture that networks with noise inputs give the holes.
         holes: sources of holes beside the mask, or instead of it.
         fit: "exact", or "nearest" for masks of another size than the photo.
         suffix: of the results, such as ".png"; None keeps each photo's own.
@@ -43,8 +44,7 @@ class Settings:
     backend: str = "auto"
     precision: str = "auto"
     max_memory: int = MAX_MEMORY
-    detail: bool = True
-    texture: bool = True
+    seed: int = 0
     holes: tuple[HoleSource, ...] = ()
     invert: bool = False
     grow: int = 0
@@ -59,14 +59,14 @@ class Settings:
         Where it is computed (device, backend, memory) is no part of it: a run may go on on another machine.
 
         Raises:
+            InputError: the seed is no whole number from 0 to 63.
             ModelError: no such model.
         """
         return {
             "model": sha256_of(find_model(self.model)),
             "filling": REVISION,
             "precision": self.precision,
-            "detail": self.detail,
-            "texture": self.texture,
+            "seed": checked_seed(self.seed),
             "holes": [repr(hole) for hole in self.holes],
             "invert": self.invert,
             "grow": self.grow,
@@ -162,7 +162,8 @@ class Steps:
     def fill(self, piece: Piece, fill: Any) -> None:
         start = time.perf_counter()
         if piece.ratio:
-            piece.photo = fill(piece.photo, piece.hole, feather=self.settings.feather)
+            seed = usable_seed(fill, self.settings.seed, piece.notes.append)
+            piece.photo = fill(piece.photo, piece.hole, feather=self.settings.feather, seed=seed)
         piece.seconds += time.perf_counter() - start
 
     def store(self, piece: Piece) -> Entry:
