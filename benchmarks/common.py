@@ -18,7 +18,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pconv import PConvUNet
-from pconv.nn.unet import LEAKY_SLOPE
 
 PAUSE = 0.03
 """Seconds between two candidates: thread pools that wait in a loop for more work give up and leave the cores."""
@@ -79,7 +78,7 @@ class PlainUNet(nn.Module):
         for conv, norm in self.decoder:
             features = F.interpolate(features, scale_factor=2, mode="nearest")
             features = conv(torch.cat([features, skips.pop()], 1))
-            features = F.leaky_relu(norm(features), LEAKY_SLOPE) if skips else features
+            features = F.leaky_relu(norm(features), 0.2) if skips else features
         return features
 
 

@@ -20,7 +20,6 @@ from common import PlainUNet, finish, interleaved, load_port, machine, show
 from torch import Tensor, nn
 
 from pconv import PRESETS, PConvUNet
-from pconv.nn.unet import LEAKY_SLOPE
 
 
 def layer_by_layer(net: PConvUNet, features: Tensor, valid: Tensor) -> Tensor:
@@ -36,7 +35,7 @@ def layer_by_layer(net: PConvUNet, features: Tensor, valid: Tensor) -> Tensor:
         valid = valid.repeat_interleave(2, 2).repeat_interleave(2, 3)
         groups = [(valid, features.shape[1]), (skip_valid, skip.shape[1])]
         features, valid = level.conv(torch.cat([features, skip], 1), groups)
-        features = F.leaky_relu(level.norm(features), LEAKY_SLOPE) if skips else features
+        features = F.leaky_relu(level.norm(features), 0.2) if skips else features
     return features
 
 

@@ -10,6 +10,7 @@ import importlib.util
 import json
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from threading import local
 from typing import Any, ClassVar, Protocol
@@ -18,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pconv.errors import DeviceMemoryError, InputError, ModelError
-from pconv.models import BUNDLED, CHECKPOINT, DEFAULT_MODEL, GRAPH, GRAPH_FORMAT, find_model
+from pconv.models import BUNDLED, CHECKPOINT, DEFAULT_MODEL, GRAPH, GRAPH_FORMAT, check_format, find_model
 
 PRECISIONS = ("auto", "fp32", "bf16")
 
@@ -53,6 +54,7 @@ class Backend(Protocol):
         *,
         seed: int = 0,
         origin: tuple[int, int] = (0, 0),
+        estimate: NDArray[np.bool_] | None = None,
     ) -> NDArray[np.float32]:
         """Fill ``(B, C, H, W)`` images, values in 0..1, where ``(B, 1, H, W)`` holes are True.
 
@@ -60,6 +62,8 @@ class Backend(Protocol):
             seed: 0 to 63: which noise, in networks that have noise inputs.
             origin: row and column at which the images begin in the whole photo, so that the noise of a place does not
                 depend on how the photo was cut.
+            estimate: ``(B, 1, H, W)``, True where a hole pixel of ``images`` holds an estimate to start from, such as a
+                fill at half the size. Networks without a surface ignore it.
 
         Returns:
             The images with their holes filled, values in 0..1. Calls may come from several threads.
@@ -90,8 +94,10 @@ class OnnxRuntimeBackend:
         except Exception as error:  # its errors share no base class but this
             raise _unreadable(path, error) from error
         self.path = path
-        self.noise = False
-        self.channels, self.multiple, self.recipe = _described(path, self._session.get_modelmeta().custom_metadata_map)
+        names = [each.name for each in self._session.get_inputs()]
+        self._graph = _Graph(path, self._session.get_modelmeta().custom_metadata_map, names)
+        self.channels, self.multiple = self._graph.channels, self._graph.multiple
+        self.noise, self.recipe = self._graph.noise, self._graph.recipe
 
     def fill(
         self,
@@ -100,9 +106,10 @@ class OnnxRuntimeBackend:
         *,
         seed: int = 0,
         origin: tuple[int, int] = (0, 0),
+        estimate: NDArray[np.bool_] | None = None,
     ) -> NDArray[np.float32]:
         filled: NDArray[np.float32]
-        (filled,) = self._session.run(["filled"], {"image": images, "hole": holes.view(np.uint8)})
+        (filled,) = self._session.run(["filled"], self._graph.inputs(images, holes, seed, origin, estimate))
         return filled
 
 
@@ -131,10 +138,10 @@ class OpenVinoBackend:
         self.precision = {"f32": "fp32"}.get(hint, hint)
         self.path = path
         metadata = model.rt_info["framework"] if model.has_rt_info(["framework"]) else {}
-        self.noise = False
-        self.channels, self.multiple, self.recipe = _described(
-            path, {key: str(entry.value) for key, entry in metadata.items()}
-        )
+        names = [each.any_name for each in self._compiled.inputs]
+        self._graph = _Graph(path, {key: str(entry.value) for key, entry in metadata.items()}, names)
+        self.channels, self.multiple = self._graph.channels, self._graph.multiple
+        self.noise, self.recipe = self._graph.noise, self._graph.recipe
         self._of_thread = local()
 
     def fill(
@@ -144,10 +151,11 @@ class OpenVinoBackend:
         *,
         seed: int = 0,
         origin: tuple[int, int] = (0, 0),
+        estimate: NDArray[np.bool_] | None = None,
     ) -> NDArray[np.float32]:
         if not hasattr(self._of_thread, "request"):
             self._of_thread.request = self._compiled.create_infer_request()
-        results = self._of_thread.request.infer({"image": images, "hole": holes.view(np.uint8)})
+        results = self._of_thread.request.infer(self._graph.inputs(images, holes, seed, origin, estimate))
         filled: NDArray[np.float32] = results["filled"].copy()
         return filled
 
@@ -169,8 +177,8 @@ class TorchBackend:
             precision = "bf16" if computes_bf16(on) else "fp32"
         network, self.recipe = load_network(path)
         self.path, self.device, self.precision = path, str(on), precision
-        self.noise = False
         self.channels, self.multiple = network.config.in_channels, network.config.multiple
+        self.noise = network.config.noise_levels > 0
         self._network = FusedUNet(network, {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]).to(on)
 
     def fill(
@@ -180,13 +188,15 @@ class TorchBackend:
         *,
         seed: int = 0,
         origin: tuple[int, int] = (0, 0),
+        estimate: NDArray[np.bool_] | None = None,
     ) -> NDArray[np.float32]:
         import torch
 
         try:
             image = torch.tensor(images, device=self.device)
             hole = torch.tensor(holes, device=self.device)
-            output, _ = self._network.predict(image, ~hole)
+            start = None if estimate is None else torch.tensor(estimate, device=self.device)
+            output = self._network(image, ~hole, seed=seed, origin=origin, estimate=start)
             filled: NDArray[np.float32] = torch.where(hole, output.clamp(0, 1), image).cpu().numpy()
             return filled
         except RuntimeError as error:
@@ -310,14 +320,41 @@ def _cpu_only(name: str, device: str) -> None:
         raise InputError(f"the {name} backend computes on the cpu, not on {device!r}; for GPUs, --backend torch")
 
 
-def _described(path: Path, metadata: dict[str, str]) -> tuple[int, int, dict[str, Any]]:
-    """Channels, multiple and recipe from a graph's metadata."""
-    if metadata.get("format") != GRAPH_FORMAT:
-        raise ModelError(f"{path} is an ONNX file, but not one that pconv export wrote")
-    if metadata.get("image") != "float":
-        raise ModelError(f"{path} takes 8-bit pictures, for use without pconv; export it with --image float")
-    config = json.loads(metadata["config"])
-    return config["in_channels"], 2 ** len(config["channels"]), json.loads(metadata["recipe"])
+class _Graph:
+    """What the metadata of a graph of ``pconv export`` say, and what it takes."""
+
+    def __init__(self, path: Path, metadata: dict[str, str], inputs: Sequence[str]) -> None:
+        if "format" not in metadata:
+            raise ModelError(f"{path} is an ONNX file, but not one that pconv export wrote")
+        check_format(path, metadata["format"], GRAPH_FORMAT)
+        if metadata.get("image") != "float":
+            raise ModelError(f"{path} takes 8-bit pictures, for use without pconv; export it with --image float")
+        config = json.loads(metadata["config"])
+        self.recipe: dict[str, Any] = json.loads(metadata["recipe"])
+        self.channels: int = config["in_channels"]
+        self.multiple = int(2 ** len(config["channels"]))
+        self.noise = "seed" in inputs
+        self._maps: int = config.get("valid_channels", 1)
+        self._inputs = frozenset(inputs)
+
+    def inputs(
+        self,
+        images: NDArray[np.float32],
+        holes: NDArray[np.bool_],
+        seed: int,
+        origin: tuple[int, int],
+        estimate: NDArray[np.bool_] | None,
+    ) -> dict[str, NDArray[Any]]:
+        """What to run the graph with."""
+        start = np.zeros_like(holes) if estimate is None else estimate
+        given: dict[str, NDArray[Any]] = {
+            "image": images,
+            "hole": np.repeat(holes, self._maps, axis=1).view(np.uint8),
+            "estimate": start.view(np.uint8),
+            "seed": np.array([seed], np.int64),
+            "origin": np.array(origin, np.int64),
+        }
+        return {name: value for name, value in given.items() if name in self._inputs}
 
 
 def _unreadable(path: Path, error: Exception) -> ModelError:

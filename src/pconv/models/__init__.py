@@ -18,7 +18,7 @@ ELSEWHERE = {"paper": "PCONV_PAPER"}
 
 CHECKPOINT = ".safetensors"
 GRAPH = ".onnx"
-GRAPH_FORMAT = "pconv-fill-1"
+GRAPH_FORMAT = "pconv-fill-2"
 """What the metadata of our ONNX files say they are; another number where inputs or outputs change."""
 
 SUMS_FILE = "SHA256SUMS"
@@ -46,6 +46,24 @@ def find_model(model: str | Path, suffix: str = CHECKPOINT) -> Path:
         return source.file()
     known = ", ".join((*BUNDLED, *ELSEWHERE))
     raise ModelError(f"unknown model {name!r}: known are {known}; or give a model file's path or URL#sha256=HASH")
+
+
+def check_format(path: Path, came: str | None, current: str) -> None:
+    """Refuse a model file of another kind, or of a newer format than ``current``, such as "pconv-unet-2".
+
+    Raises:
+        ModelError: it is one.
+    """
+    kind, _, newest = current.rpartition("-")
+    name, _, number = (came or "").rpartition("-")
+    if name != kind or not number.isdecimal():
+        raise ModelError(
+            f"{path} is not a model of pconv: its metadata says format {came!r}, and {current!r} was expected"
+        )
+    if int(number) > int(newest):
+        raise ModelError(
+            f"{path} has the format {came!r}, and this pconv reads up to {current!r}: install a newer pconv"
+        )
 
 
 def bundled_hashes() -> dict[str, str]:

@@ -14,9 +14,19 @@ from safetensors.torch import save_file
 
 from pconv.errors import ModelError
 from pconv.files import replacing
+from pconv.models import check_format
 from pconv.nn.unet import PConvUNet, UNetConfig
 
-FORMAT = "pconv-unet-1"
+FORMAT = "pconv-unet-2"
+"""What the metadata of our checkpoints say they are; another number where the metadata change."""
+
+
+def current_config(config: dict[str, Any]) -> dict[str, Any]:
+    """The fields of :class:`UNetConfig` from a checkpoint's metadata; format 1 had ``membrane`` for its surface."""
+    fields = dict(config)
+    if fields.pop("membrane", False):
+        fields["surface"] = "trust"
+    return fields
 
 
 def save_network(network: PConvUNet, path: Path, recipe: Mapping[str, Any], dtype: torch.dtype | None = None) -> None:
@@ -50,14 +60,10 @@ def load_network(path: Path, device: torch.device | str = "cpu") -> tuple[PConvU
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     except (SafetensorError, OSError) as error:
         raise ModelError(f"{path} is not a complete safetensors file ({error}); give a checkpoint of pconv") from error
-    if metadata.get("format") != FORMAT:
-        raise ModelError(
-            f"{path} is a safetensors file, but not a checkpoint of pconv (its metadata says format "
-            f"{metadata.get('format')!r}, expected {FORMAT!r})"
-        )
+    check_format(path, metadata.get("format"), FORMAT)
     try:
         with torch.device("meta"):
-            network = PConvUNet(UNetConfig(**json.loads(metadata["config"])))
+            network = PConvUNet(UNetConfig(**current_config(json.loads(metadata["config"]))))
         recipe = json.loads(metadata.get("recipe", "{}"))
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(f"{path}: its metadata does not describe a network ({error})") from error

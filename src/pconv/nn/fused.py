@@ -1,4 +1,4 @@
-"""A trained network in the form for inference: the same numbers, half the time (SPEC section 7).
+"""A trained network in the form for inference: the same numbers, half the time.
 
 Against :class:`~pconv.nn.unet.PConvUNet`, batch norm is folded into the weights, each decoder level runs in phase form
 with kernels made once, and everything that depends on the holes alone is computed first, for all levels.
@@ -6,6 +6,7 @@ with kernels made once, and everything that depends on the holes alone is comput
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -13,41 +14,40 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pconv.nn.layers import box_sum
-from pconv.nn.membrane import membrane
+from pconv.nn.noise import Noise, NoiseInput
 from pconv.nn.phases import phase_kernel
-from pconv.nn.unet import LEAKY_SLOPE, DecoderLevel, EncoderLevel, PConvUNet, check_inputs, finish, prepare
+from pconv.nn.unet import DecoderLevel, EncoderLevel, Inputs, PConvUNet, ResidualBlock, finish, prepare
 
 UNPHASED = 2
 """So many of the innermost decoder levels upsample and convolve: their maps are too small for phases to pay."""
 
 
 class Step(NamedTuple):
-    """What the holes decide about one level."""
+    """What the holes decide about one convolution."""
 
     ratio: Tensor
     """sum(1)/sum(M), 0 where nothing is known, ``(B, 1, H, W)``."""
     valid: Tensor | None
-    """1 where the level's output is known, ``(B, 1, H, W)``; None where it is known everywhere."""
+    """1 where the convolution's output is known, ``(B, 1, H, W)``; None where it is known everywhere."""
+    noise: Tensor | None
+    """To add for each channel times its strength, ``(B, 1, H, W)``."""
 
 
-class Plan(NamedTuple):
-    """All that a forward pass needs to know of the holes; it serves every picture with the same ones."""
-
-    steps: list[Step]
-    reached: Tensor
-    """``(B, 1, H, W)`` bool, at the padded size: where the output has seen at least one known pixel."""
+Plan = list[Step]
+"""All that a forward pass needs to know of the holes, convolution by convolution; it serves every image with the same
+ones."""
 
 
 class FusedUNet(nn.Module):
     """``output = fused(image, valid)``: what the network in evaluation mode gives, for inference only.
 
-    Shapes and values are those of :class:`~pconv.nn.unet.PConvUNet`. In fp32 the output differs from the network's by
-    rounding, at most 1e-4 of its range; in bf16 by what docs/performance.md says.
+    Arguments, shapes and values are those of :meth:`PConvUNet.forward <pconv.nn.unet.PConvUNet.forward>`. In fp32 the
+    output differs from the network's by rounding, at most 1e-4 of its range; in bf16 by what docs/performance.md says.
 
     Args:
         network: trained; it is neither changed nor kept.
-        dtype: to compute in, ``torch.float32``, ``torch.bfloat16`` or ``torch.float16``. Pictures come and go in
-            float32, and validity is counted in float32.
+        dtype: to compute in, ``torch.float32``, ``torch.bfloat16`` or ``torch.float16``. Images come and go in
+            float32; validity is counted, and the surface computed, in float32.
     """
 
     def __init__(self, network: PConvUNet, dtype: torch.dtype = torch.float32) -> None:
@@ -60,120 +60,186 @@ class FusedUNet(nn.Module):
             _FusedDecoderLevel(level, dtype, phased=inner >= UNPHASED) for inner, level in enumerate(decoder)
         )
 
-    def forward(self, image: Tensor, valid: Tensor) -> Tensor:
-        return self.predict(image, valid)[0]
-
     @torch.no_grad()
-    def predict(self, image: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
-        """The output and where it is known; see :meth:`PConvUNet.predict <pconv.nn.unet.PConvUNet.predict>`."""
-        check_inputs(self.config, image, valid)
+    def forward(
+        self,
+        image: Tensor,
+        valid: Tensor,
+        *,
+        seed: int = 0,
+        origin: tuple[int, int] = (0, 0),
+        estimate: Tensor | None = None,
+    ) -> Tensor:
         height, width = image.shape[2:]
-        image, valid = prepare(self.config, image.float(), valid != 0)
-        plan = self.plan(valid)
-        surface = membrane(image, valid, len(self.encoder)) if self.config.membrane else None
-        output = finish(self.config, self.run(image, plan).float(), surface)
-        return output[..., :height, :width], plan.reached[..., :height, :width]
+        inputs = prepare(self.config, image.float(), valid, estimate)
+        plan = self.plan(inputs.known.valid, seed, origin)
+        output = finish(self.config, self.run(inputs, plan).float(), inputs.surface)
+        return output[..., :height, :width]
 
     @torch.no_grad()
-    def plan(self, valid: Tensor) -> Plan:
-        """Follow the holes ``(B, 1, H, W)``, bool, sides multiples of 2^depth, through all levels."""
-        steps: list[Step] = []
+    def plan(self, valid: Tensor, seed: int = 0, origin: tuple[int, int] = (0, 0)) -> Plan:
+        """Follow the holes ``(B, 1 or C, H, W)``, bool, sides multiples of 2^depth, through all levels."""
+        noise = Noise(valid, self.config.noise_levels, seed, origin) if self.config.noise_levels else None
+        steps: Plan = []
         skips: list[Tensor] = []
-        known = valid.float()
+        known = valid.float().mean(1, keepdim=True)  # the share of channels where each has its own holes
         for level in self.encoder:
             skips.append(known)
             known = level.follow(known, steps)  # type: ignore[operator]
         for level in self.decoder:
-            known = level.follow(known, skips.pop(), steps)  # type: ignore[operator]
-        return Plan(steps, known > 0)
+            known = level.follow(known, skips.pop(), noise, steps)  # type: ignore[operator]
+        return steps
 
     @torch.no_grad()
-    def run(self, image: Tensor, plan: Plan) -> Tensor:
-        """The levels one after the other, on a normalised image whose holes are 0; what the last one gives."""
-        steps = iter(plan.steps)
+    def run(self, inputs: Inputs, plan: Plan) -> Tensor:
+        """The levels one after the other; what the last one gives, in the network's dtype."""
+        steps = iter(plan)
         skips: list[Tensor] = []
-        features = image.to(self.dtype, memory_format=torch.channels_last)
+        features = inputs.known.features.to(self.dtype, memory_format=torch.channels_last)
+        guide = inputs.guide
+        if guide is not None:
+            guide = guide.to(self.dtype, memory_format=torch.channels_last)
         for level in self.encoder:
             skips.append(features)
-            features = level(features, next(steps))
+            features = level(features, steps)
         for level in self.decoder:
-            features = level(features, skips.pop(), next(steps))
+            features = level(features, skips.pop(), guide, steps)
         return features
 
 
-class _FusedLevel(nn.Module):
-    """What is left of a level: weights with its batch norm's scale in them, and a shift."""
+class _FusedConv(nn.Module):
+    """A partial convolution with its batch norm's scale in its weights, and a shift, noise and activation behind it."""
 
     shift: Tensor
+    strength: Tensor
+    tile: Tensor
 
-    def __init__(self, shift: Tensor, kernel: int, stride: int, slope: float, dtype: torch.dtype) -> None:
+    def __init__(
+        self,
+        shift: Tensor,
+        kernel: int,
+        stride: int,
+        slope: float,
+        dtype: torch.dtype,
+        noise: NoiseInput | None = None,
+    ) -> None:
         super().__init__()
         self.kernel, self.stride, self.slope, self.dtype = kernel, stride, slope, dtype
-        self._keep("shift", shift.view(1, -1, 1, 1))
+        self.keep("shift", shift.view(1, -1, 1, 1))
+        self.noise_level = 0
+        if noise is not None:
+            self.noise_level = noise.level
+            self.keep("strength", noise.strength.detach().view(1, -1, 1, 1))
+            self.register_buffer("tile", noise.tile.detach().float(), persistent=False)
 
-    def _keep(self, name: str, weight: Tensor) -> None:
+    def keep(self, name: str, weight: Tensor) -> None:
         weight = weight.to(dtype=self.dtype, memory_format=torch.channels_last)
         self.register_buffer(name, weight, persistent=False)
 
-    def _step(self, counts: Tensor, channels: int, steps: list[Step]) -> Tensor:
-        """Append the step where ``counts`` of ``channels`` are known, and return where the level's output is."""
+    def step(self, counts: Tensor, channels: int, noise: Noise | None, steps: Plan) -> Tensor:
+        """Append the step where ``counts`` of ``channels`` are known, and return where the output is."""
         around = [(self.kernel // 2, self.kernel // 2)] * 2
         sums = box_sum(counts, (self.kernel, self.kernel), (self.stride, self.stride), around, (1, 1))
-        known = sums.clamp(max=1)
-        ratio = known * (channels * self.kernel**2) / sums.clamp_(min=1)
+        valid = (sums > 0).to(sums.dtype)
+        ratio = torch.where(sums > 0, channels * self.kernel**2 / sums, 0)
         # Only the CPU can look without waiting for what was queued before.
-        whole = known.device.type == "cpu" and bool(known.all())
-        steps.append(Step(ratio.to(self.dtype), None if whole else known.to(self.dtype)))
-        return known
+        whole = valid.device.type == "cpu" and bool(valid.all())
+        added = None
+        if noise is not None and self.noise_level:
+            added = noise.at(self.noise_level, self.tile).to(self.dtype)
+        steps.append(Step(ratio.to(self.dtype), None if whole else valid.to(self.dtype), added))
+        return valid
 
-    def _finish(self, raw: Tensor, step: Step) -> Tensor:
-        """Renormalise (equation 1), shift, activate, and make holes 0 again."""
+    def finish(self, raw: Tensor, step: Step) -> Tensor:
+        """Renormalise (equation 1), shift, add noise, activate, and make holes 0 again."""
         known = torch.addcmul(self.shift, raw, step.ratio)
+        if step.noise is not None:
+            known.addcmul_(self.strength, step.noise)
         if self.slope != 1.0:
             F.leaky_relu_(known, self.slope)
         return known if step.valid is None else known.mul_(step.valid)
 
 
-class _FusedEncoderLevel(_FusedLevel):
+class _FusedEncoderLevel(_FusedConv):
     weight: Tensor
 
     def __init__(self, level: EncoderLevel, dtype: torch.dtype) -> None:
         weight, shift = folded(level.conv, level.norm)
-        super().__init__(shift, weight.shape[-1], stride=2, slope=0.0, dtype=dtype)
-        self._keep("weight", weight)
+        super().__init__(shift, weight.shape[-1], stride=2, slope=level.slope, dtype=dtype)
+        self.keep("weight", weight)
 
-    def follow(self, known: Tensor, steps: list[Step]) -> Tensor:
-        return self._step(known, 1, steps)
+    def follow(self, known: Tensor, steps: Plan) -> Tensor:
+        return self.step(known, 1, None, steps)
 
-    def forward(self, features: Tensor, step: Step) -> Tensor:
-        return self._finish(F.conv2d(features, self.weight, None, 2, self.kernel // 2), step)
+    def forward(self, features: Tensor, steps: Iterator[Step]) -> Tensor:
+        return self.finish(F.conv2d(features, self.weight, None, 2, self.kernel // 2), next(steps))
 
 
-class _FusedDecoderLevel(_FusedLevel):
+class _FusedBlockConv(_FusedConv):
+    weight: Tensor
+
+    def __init__(self, weight: Tensor, shift: Tensor, slope: float, dtype: torch.dtype, noise: NoiseInput | None):
+        super().__init__(shift, 3, stride=1, slope=slope, dtype=dtype, noise=noise)
+        self.keep("weight", weight)
+
+    def forward(self, features: Tensor, steps: Iterator[Step]) -> Tensor:
+        return self.finish(F.conv2d(features, self.weight, padding=1), next(steps))
+
+
+class _FusedBlock(nn.Module):
+    first: _FusedBlockConv
+    second: _FusedBlockConv
+
+    def __init__(self, block: ResidualBlock, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.first = _FusedBlockConv(*folded(block.first, block.first_norm), block.slope, dtype, block.noise)
+        self.second = _FusedBlockConv(*folded(block.second, block.second_norm), 1.0, dtype, None)
+
+    def follow(self, known: Tensor, noise: Noise | None, steps: Plan) -> Tensor:
+        return self.second.step(self.first.step(known, 1, noise, steps), 1, None, steps)
+
+    def forward(self, features: Tensor, steps: Iterator[Step]) -> Tensor:
+        return self.second(self.first(features, steps), steps).add_(features)  # type: ignore[no-any-return]
+
+
+class _FusedDecoderLevel(_FusedConv):
     below_weight: Tensor
     """Of the features from below: 3x3 over the upsampled map, or all phases of it at once."""
     skip_weight: Tensor
 
     def __init__(self, level: DecoderLevel, dtype: torch.dtype, phased: bool) -> None:
         weight, shift = folded(level.conv, level.norm)
-        super().__init__(shift, 3, stride=1, slope=1.0 if level.last else LEAKY_SLOPE, dtype=dtype)
+        super().__init__(shift, 3, stride=1, slope=level.slope, dtype=dtype, noise=level.noise)
         self.phased = phased
-        self.channels = (level.below_channels, level.skip_channels)
-        below, skip = torch.split(weight, list(self.channels), 1)
-        self._keep("below_weight", phase_kernel(below) if phased else below)
-        self._keep("skip_weight", skip)
+        self.guide_level = level.guide_level
+        self.channels = (level.below_channels, level.skip_channels, level.guide_channels)
+        below, skip = torch.split(weight, [self.channels[0], sum(self.channels[1:])], 1)
+        self.keep("below_weight", phase_kernel(below) if phased else below)
+        self.keep("skip_weight", skip)
+        self.blocks = nn.ModuleList(_FusedBlock(block, dtype) for block in level.blocks)  # type: ignore[arg-type]
 
-    def follow(self, below: Tensor, skip: Tensor, steps: list[Step]) -> Tensor:
-        below = F.interpolate(below * self.channels[0], scale_factor=2, mode="nearest")
-        return self._step(below.add_(skip, alpha=self.channels[1]), sum(self.channels), steps)
+    def follow(self, below: Tensor, skip: Tensor, noise: Noise | None, steps: Plan) -> Tensor:
+        counts = F.interpolate(below * self.channels[0], scale_factor=2, mode="nearest")
+        counts.add_(skip, alpha=self.channels[1]).add_(self.channels[2])
+        known = self.step(counts, sum(self.channels), noise, steps)
+        for block in self.blocks:
+            known = block.follow(known, noise, steps)  # type: ignore[operator]
+        return known
 
-    def forward(self, below: Tensor, skip: Tensor, step: Step) -> Tensor:
+    def forward(self, below: Tensor, skip: Tensor, guide: Tensor | None, steps: Iterator[Step]) -> Tensor:
+        parts = [skip] if self.channels[1] else []
+        if guide is not None and self.guide_level is not None:
+            parts.append(F.pixel_unshuffle(guide, 2**self.guide_level))
+        beside = torch.cat(parts, 1) if len(parts) > 1 else parts[0]
         if self.phased:
             raw = F.conv_transpose2d(below, self.below_weight, stride=2, padding=1)
         else:
             raw = F.conv2d(F.interpolate(below, scale_factor=2, mode="nearest"), self.below_weight, padding=1)
-        raw += F.conv2d(skip, self.skip_weight, padding=1)
-        return self._finish(raw, step)
+        raw += F.conv2d(beside, self.skip_weight, padding=1)
+        features = self.finish(raw, next(steps))
+        for block in self.blocks:
+            features = block(features, steps)
+        return features
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""The whole job of filling as one ONNX graph: polarity, normalisation, padding, validity, network, composite.
+"""The whole job of filling as one ONNX graph: normalisation, padding, validity, surface, noise, network, composite.
 
 The graph is written node by node, in the form of :mod:`pconv.nn.fused`: validity on one channel beside the features,
 decoders as transposed convolutions. Weights are stored as they are in the checkpoint; batch norm's scale and the phase
@@ -18,15 +18,16 @@ import onnx
 import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
-from torch import Tensor
+from torch import Tensor, nn
 
 from pconv.errors import InputError
 from pconv.files import replacing
 from pconv.models import GRAPH_FORMAT
 from pconv.nn.fused import UNPHASED, scale_and_shift
-from pconv.nn.membrane import AROUND, LEAST_COUNT, OVERSHOOT, RELAXATIONS, RELAXATIONS_FINEST, SPREAD
+from pconv.nn.noise import SHIFT, SIDE, NoiseInput
 from pconv.nn.phases import PHASES_OF_TAPS
-from pconv.nn.unet import LEAKY_SLOPE, PConvUNet
+from pconv.nn.surface import AROUND, LEAST_COUNT, OVERSHOOT, RELAXATIONS, RELAXATIONS_FINEST, SPREAD
+from pconv.nn.unet import PConvUNet, ResidualBlock, UNetConfig
 
 LOWEST_OPSET = 13
 DEFAULT_OPSET = 17
@@ -40,19 +41,30 @@ def save_onnx(
     image: Literal["float", "uint8"] = "float",
     fp16_weights: bool = False,
     opset: int = DEFAULT_OPSET,
+    weights: Path | None = None,
 ) -> None:
     """Write ``network`` as an ONNX file that fills holes; batch, height and width are free.
 
-    Inputs: ``image`` ``(B, C, H, W)``, float32 in 0..1 (anything in holes) or uint8, and ``hole`` ``(B, 1, H, W)``,
-    uint8, non-zero = fill. Outputs: ``filled``, like ``image`` and equal to it outside the hole, and ``reached``
-    ``(B, 1, H, W)`` bool: where something known had a say (deep in very wide holes nothing had, and ``filled`` says
-    nothing). The metadata has ``format``, ``image``, ``config`` and ``recipe``, the last two as JSON.
+    Inputs:
+
+    * ``image`` ``(B, C, H, W)``, float32 in 0..1 (anything in holes) or uint8;
+    * ``hole`` ``(B, 1, H, W)`` uint8, non-zero = fill; ``(B, C, H, W)`` where the configuration's ``valid_channels``
+      says so;
+    * networks with a surface: ``estimate`` ``(B, 1, H, W)`` uint8, non-zero where a hole pixel of ``image`` holds an
+      estimate to start from; all 0 for none;
+    * networks with noise inputs: ``seed`` ``(1,)`` int64, 0 to 63, and ``origin`` ``(2,)`` int64, row and column at
+      which ``image`` begins in the whole photo, multiples of 2^noise_levels.
+
+    Output: ``filled``, like ``image`` and equal to it outside the hole. The metadata has ``format``, ``image``,
+    ``config`` and ``recipe``, the last two as JSON.
 
     Args:
         recipe: how the weights came to be, anything JSON can hold.
         image: what the graph takes and gives.
         fp16_weights: store weights in half precision, to be computed with in single; halves the file.
         opset: of ONNX, from 13.
+        weights: a checkpoint of the same network in the folder of ``path``. The graph then refers to the weights in
+            it, and has none of its own.
 
     Raises:
         InputError: ``opset`` is older, or newer than the onnx package knows.
@@ -71,82 +83,142 @@ def save_onnx(
         },
     )
     onnx.checker.check_model(model, full_check=True)
+    if weights is not None:
+        refer_to(model, weights)
     with replacing(path) as temporary:
         temporary.write_bytes(model.SerializeToString(deterministic=True))
+
+
+def refer_to(model: onnx.ModelProto, weights: Path) -> None:
+    """Replace the constants that a safetensors file holds under the same name, bit for bit, by references to it."""
+    content = weights.read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    begin = 8 + length
+    entries = json.loads(content[8:begin])
+    for tensor in model.graph.initializer:
+        if tensor.name not in entries:
+            continue
+        start, end = entries[tensor.name]["data_offsets"]
+        if content[begin + start : begin + end] != tensor.raw_data:
+            raise InputError(
+                f"{weights} holds another {tensor.name} than the network: give a checkpoint of the same one"
+            )
+        tensor.ClearField("raw_data")
+        tensor.data_location = onnx.TensorProto.EXTERNAL
+        for key, value in (("location", weights.name), ("offset", begin + start), ("length", end - start)):
+            tensor.external_data.add(key=key, value=str(value))
 
 
 def build(network: PConvUNet, image: Literal["float", "uint8"], fp16_weights: bool, opset: int) -> onnx.ModelProto:
     """The graph of :func:`save_onnx`, without metadata."""
     config = network.config
     kind = TensorProto.UINT8 if image == "uint8" else TensorProto.FLOAT
-    graph = _Graph(np.float16 if fp16_weights else np.float32)
+    graph = _Graph(network, np.float16 if fp16_weights else np.float32)
+    zero, one, half = graph.number(0.0), graph.number(1.0), graph.number(0.5)
 
     is_hole = graph.add("Cast", "hole", to=TensorProto.BOOL)
-    known = graph.add("Cast", graph.add("Not", is_hole), to=TensorProto.FLOAT)
-    picture = "image"
+    colours = "image"
     if image == "uint8":
-        picture = graph.add("Div", graph.add("Cast", "image", to=TensorProto.FLOAT), graph.number(255.0))
-    normal = graph.add("Div", graph.add("Sub", picture, graph.number(config.mean)), graph.number(config.std))
-    features = graph.add("Where", is_hole, graph.number(0.0), normal)
+        colours = graph.add("Div", graph.add("Cast", "image", to=TensorProto.FLOAT), graph.number(255.0))
+    normal = graph.add("Div", graph.add("Sub", colours, graph.number(config.mean)), graph.number(config.std))
     size = graph.add("Slice", graph.add("Shape", "image"), graph.integers([2]), graph.integers([4]))
     missing = graph.add("Mod", graph.add("Neg", size), graph.integers([config.multiple]))
     pads = graph.add("Concat", graph.integers([0] * 6), missing, axis=0)
-    features, known = graph.add("Pad", features, pads), graph.add("Pad", known, pads)
 
-    surface = graph.membrane(features, known, config.in_channels, len(config.channels)) if config.membrane else None
+    def padded(unknown: str) -> tuple[str, str]:
+        """Known values and where they are, 1 and 0; padding is a hole."""
+        known = graph.add("Cast", graph.add("Not", unknown), to=TensorProto.FLOAT)
+        return graph.add("Pad", graph.add("Where", unknown, zero, normal), pads), graph.add("Pad", known, pads)
+
+    features, maps = padded(is_hole)
+    whole = config.valid_channels  # what a count is where every channel is known
+    known = maps if whole == 1 else graph.add("ReduceSum", maps, graph.integers([1]), keepdims=1)
+    surface = guide = None
+    if config.surface != "none":
+        no_estimate = graph.add("Not", graph.add("Cast", "estimate", to=TensorProto.BOOL))
+        start = padded(graph.add("And", is_hole, no_estimate))
+        surface = graph.surface(*start, config, len(config.channels))
+        guide = graph.add("Concat", surface, graph.add("Sub", maps, half), axis=1)
+    shares = [graph.add("Sub", one, graph.add("Div", known, graph.number(whole)))]
+    for _ in range(config.noise_levels):
+        shares.append(graph.add("AveragePool", shares[-1], kernel_shape=[2, 2], strides=[2, 2]))
+
+    def noise(own: NoiseInput | None) -> str | None:
+        return None if own is None else graph.noise(own, shares[own.level])
+
     skips: list[tuple[str, str]] = []
     encoders, decoders = network.levels
-    for encoder in encoders:
+    for level, encoder in enumerate(encoders):
         skips.append((features, known))
         kernel = encoder.conv.kernel_size[0]
-        scale, shift = scale_and_shift(encoder.conv, encoder.norm)
-        raw = graph.conv(features, graph.weight(encoder.conv.weight, scale), kernel, stride=2)
-        ratio, known = graph.follow(known, kernel, 1, stride=2)
-        features = graph.finish(raw, ratio, graph.array(shift.view(1, -1, 1, 1)), known, slope=0.0)
+        raw = graph.conv(features, graph.weight(encoder.conv, encoder.norm), kernel, stride=2)
+        ratio, known = graph.follow(known, kernel, 1 if level else whole, stride=2)
+        features = graph.finish(raw, ratio, known, encoder.conv, encoder.norm, encoder.slope)
     for inner, decoder in enumerate(decoders):
         skip, skip_known = skips.pop()
-        channels = (decoder.below_channels, decoder.skip_channels)
-        scale, shift = scale_and_shift(decoder.conv, decoder.norm)
-        below_weight, skip_weight = torch.split(decoder.conv.weight, list(channels), 1)
+        channels = (decoder.below_channels, decoder.skip_channels, decoder.guide_channels)
+        weights = graph.split(graph.weight(decoder.conv, decoder.norm), [count for count in channels if count])
         if inner < UNPHASED:
-            raw = graph.conv(graph.upsample(features), graph.weight(below_weight, scale), 3)
+            raw = graph.conv(graph.upsample(features), weights[0], 3)
         else:
-            phases = graph.phases(below_weight, scale)
-            raw = graph.add("ConvTranspose", features, phases, strides=[2, 2], pads=[1] * 4, kernel_shape=[4, 4])
-        raw = graph.add("Add", raw, graph.conv(skip, graph.weight(skip_weight, scale), 3))
-        below_count = graph.add("Mul", graph.upsample(known), graph.number(channels[0]))
-        skip_count = graph.add("Mul", skip_known, graph.number(channels[1]))
-        ratio, known = graph.follow(graph.add("Add", below_count, skip_count), 3, sum(channels))
-        features = graph.finish(
-            raw, ratio, graph.array(shift.view(1, -1, 1, 1)), known, slope=1.0 if decoder.last else LEAKY_SLOPE
-        )
+            raw = graph.upsampled_conv(features, weights[0], channels[0], decoder.conv.out_channels)
+        if decoder.skip_channels:
+            raw = graph.add("Add", raw, graph.conv(skip, weights[1], 3))
+        if decoder.guide_level is not None:
+            assert guide is not None
+            raw = graph.add("Add", raw, graph.unshuffled_conv(guide, weights[-1], decoder.guide_level, config))
+        counts = graph.add("Mul", graph.upsample(known), graph.number(channels[0]))
+        if decoder.skip_channels:
+            each = graph.number(channels[1] / whole if decoder.last else channels[1])
+            counts = graph.add("Add", counts, graph.add("Mul", skip_known, each))
+        if decoder.guide_channels:
+            counts = graph.add("Add", counts, graph.number(channels[2]))
+        ratio, known = graph.follow(counts, 3, sum(channels))
+        holes = None if decoder.guide_channels else known  # the guide is known everywhere, so the output is
+        features = graph.finish(raw, ratio, holes, decoder.conv, decoder.norm, decoder.slope, noise(decoder.noise))
+        for block in decoder.blocks:
+            assert isinstance(block, ResidualBlock)
+            raw = graph.conv(features, graph.weight(block.first, block.first_norm), 3)
+            ratio, known = graph.follow(known, 3, 1)
+            change = graph.finish(
+                raw, ratio, holes and known, block.first, block.first_norm, block.slope, noise(block.noise)
+            )
+            raw = graph.conv(change, graph.weight(block.second, block.second_norm), 3)
+            ratio, known = graph.follow(known, 3, 1)
+            change = graph.finish(raw, ratio, holes and known, block.second, block.second_norm, slope=1.0)
+            features = graph.add("Add", features, change)
 
-    if surface:
+    if config.surface == "correction":
+        assert surface is not None
+        features = graph.add("Add", surface, features)
+    elif config.surface == "trust":
+        assert surface is not None
         colour, trust = graph.split(features, [config.in_channels, 1])
         change = graph.add("Mul", graph.add("Sub", colour, surface), graph.add("Sigmoid", trust))
         features = graph.add("Add", surface, change)
-    crop = [graph.integers([0, 0]), size, graph.integers([2, 3])]
-    output = graph.add("Slice", features, *crop)
+    output = graph.add("Slice", features, graph.integers([0, 0]), size, graph.integers([2, 3]))
     output = graph.add("Add", graph.add("Mul", output, graph.number(config.std)), graph.number(config.mean))
-    output = graph.add("Clip", output, graph.number(0.0), graph.number(1.0))
+    output = graph.add("Clip", output, zero, one)
     if image == "uint8":
         rounded = graph.add("Round", graph.add("Mul", output, graph.number(255.0)))
         output = graph.add("Cast", rounded, to=TensorProto.UINT8)
     graph.add("Where", is_hole, output, "image", output="filled")
-    graph.add("Cast", graph.add("Slice", known, *crop), to=TensorProto.BOOL, output="reached")
 
     def value(name: str, kind: int, channels: int) -> onnx.ValueInfoProto:
         return helper.make_tensor_value_info(name, kind, ["batch", channels, "height", "width"])
 
+    inputs = [
+        value("image", kind, config.in_channels),
+        value("hole", TensorProto.UINT8, config.valid_channels),
+    ]
+    if config.surface != "none":
+        inputs.append(value("estimate", TensorProto.UINT8, 1))
+    if config.noise_levels:
+        inputs.append(helper.make_tensor_value_info("seed", TensorProto.INT64, [1]))
+        inputs.append(helper.make_tensor_value_info("origin", TensorProto.INT64, [2]))
     opsets = [helper.make_opsetid("", opset)]
     return helper.make_model(
-        helper.make_graph(
-            graph.nodes,
-            "pconv",
-            [value("image", kind, config.in_channels), value("hole", TensorProto.UINT8, 1)],
-            [value("filled", kind, config.in_channels), value("reached", TensorProto.BOOL, 1)],
-            graph.constants,
-        ),
+        helper.make_graph(graph.nodes, "pconv", inputs, [value("filled", kind, config.in_channels)], graph.constants),
         opset_imports=opsets,
         ir_version=helper.find_min_ir_version_for(opsets),
         producer_name="pconv",
@@ -156,11 +228,13 @@ def build(network: PConvUNet, image: Literal["float", "uint8"], fp16_weights: bo
 class _Graph:
     """Nodes and constants in the making; values go by their names."""
 
-    def __init__(self, weight_dtype: type[np.floating[Any]]) -> None:
+    def __init__(self, network: PConvUNet, weight_dtype: type[np.floating[Any]]) -> None:
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[onnx.TensorProto] = []
         self._weight_dtype = weight_dtype
         self._known: dict[bytes, str] = {}
+        self._names = {tensor: name for name, tensor in (*network.named_parameters(), *network.named_buffers())}
+        self._places: dict[int, list[str]] = {}
 
     def add(self, kind: str, *inputs: str, output: str | None = None, **attributes: Any) -> str:
         output = output or f"{kind.lower()}_{len(self.nodes)}"
@@ -184,26 +258,30 @@ class _Graph:
     def array(self, values: Tensor) -> str:
         return self.constant(values.detach().float().numpy())
 
-    def weight(self, weight: Tensor, scale: Tensor | None) -> str:
-        """``weight`` as it is in the checkpoint, times the ``scale`` ``(C_out,)`` of the norm behind it."""
-        return self._scaled(weight, None if scale is None else scale.view(-1, 1, 1, 1))
+    def stored(self, tensor: Tensor) -> str:
+        """A tensor of the checkpoint, by its name there, in the precision of the stored weights."""
+        name = self._names[tensor]
+        array = tensor.detach().float().numpy().astype(self._weight_dtype)
+        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
+        return name if self._weight_dtype is np.float32 else self.add("Cast", name, to=TensorProto.FLOAT)
 
-    def _scaled(self, weight: Tensor, scale: Tensor | None) -> str:
-        stored = self.constant(weight.detach().float().numpy().astype(self._weight_dtype))
-        if self._weight_dtype is not np.float32:
-            stored = self.add("Cast", stored, to=TensorProto.FLOAT)
-        return stored if scale is None else self.add("Mul", stored, self.array(scale))
-
-    def phases(self, weight: Tensor, scale: Tensor | None) -> str:
-        """:func:`pconv.nn.phases.phase_kernel` of ``weight``, whose 3x3 taps are what is stored."""
-        c_out, c_in = weight.shape[:2]
-        flat = self._scaled(weight.transpose(0, 1).flatten(2), None if scale is None else scale.view(1, -1, 1))
-        kernel = self.add("MatMul", flat, self.array(PHASES_OF_TAPS))
-        return self.add("Reshape", kernel, self.integers([c_in, c_out, 4, 4]))
+    def weight(self, conv: nn.Conv2d, norm: nn.Module) -> str:
+        """The weight of ``conv`` as it is in the checkpoint, times the scale of the norm behind it."""
+        scale, _ = scale_and_shift(conv, norm)
+        stored = self.stored(conv.weight)
+        return stored if scale is None else self.add("Mul", stored, self.array(scale.view(-1, 1, 1, 1)))
 
     def conv(self, features: str, weight: str, kernel: int, stride: int = 1) -> str:
         around = [kernel // 2] * 4
         return self.add("Conv", features, weight, kernel_shape=[kernel] * 2, strides=[stride] * 2, pads=around)
+
+    def upsampled_conv(self, features: str, weight: str, c_in: int, c_out: int) -> str:
+        """:func:`pconv.nn.phases.upsampled_conv3x3` with ``weight`` ``(c_out, c_in, 3, 3)``."""
+        taps = self.add("Transpose", weight, perm=[1, 0, 2, 3])
+        flat = self.add("Reshape", taps, self.integers([c_in, c_out, 9]))
+        phases = self.add("MatMul", flat, self.array(PHASES_OF_TAPS))
+        kernel = self.add("Reshape", phases, self.integers([c_in, c_out, 4, 4]))
+        return self.add("ConvTranspose", features, kernel, strides=[2, 2], pads=[1] * 4, kernel_shape=[4, 4])
 
     def upsample(self, features: str) -> str:
         return self._twice(features, mode="nearest", nearest_mode="floor", coordinate_transformation_mode="asymmetric")
@@ -212,19 +290,58 @@ class _Graph:
         scales = self.constant(np.array([1, 1, 2, 2], np.float32))
         return self.add("Resize", features, "", scales, **how)
 
+    def unshuffled_conv(self, guide: str, weight: str, level: int, config: UNetConfig) -> str:
+        """``conv2d(pixel_unshuffle(guide, side), weight, padding=1)``, side 2^level, as one convolution of that stride.
+
+        Tap (y, x) of the channel that holds row i and column j of a cell is tap (y * side + i, x * side + j).
+        """
+        side = 2**level
+        if side > 1:
+            cells = self.integers([0, config.guide_channels, side, side, 3, 3])
+            taps = self.add("Transpose", self.add("Reshape", weight, cells), perm=[0, 1, 4, 2, 5, 3])
+            weight = self.add("Reshape", taps, self.integers([0, config.guide_channels, 3 * side, 3 * side]))
+        shape: dict[str, Any] = {"kernel_shape": [3 * side] * 2, "strides": [side] * 2, "pads": [side] * 4}
+        return self.add("Conv", guide, weight, **shape)
+
+    def _length(self, maps: str, axis: int) -> str:
+        return self.add("Slice", self.add("Shape", maps), self.integers([axis]), self.integers([axis + 1]))
+
     def split(self, features: str, sizes: Sequence[int]) -> list[str]:
         """The channels in parts."""
         parts = [f"split_{len(self.nodes)}_{number}" for number in range(len(sizes))]
         self.nodes.append(helper.make_node("Split", [features, self.integers(sizes)], parts, name=parts[0], axis=1))
         return parts
 
-    def membrane(self, image: str, known: str, channels: int, levels: int) -> str:
-        """:func:`pconv.nn.membrane.membrane`; ``known`` is 1 and 0, and ``image`` is 0 where that is 0."""
+    def noise(self, own: NoiseInput, share: str) -> str:
+        """:meth:`pconv.nn.noise.Noise.at` with the graph's inputs ``seed`` and ``origin``, times the strength."""
+        if own.level not in self._places:
+            cells = self.add("Div", "origin", self.integers([2**own.level]))
+            shift = self.add("Add", cells, self.add("Mul", "seed", self.integers(SHIFT)))
+            self._places[own.level] = [
+                self._places_along(share, axis, part) for axis, part in enumerate(self.split_vector(shift), start=2)
+            ]
+        rows, columns = self._places[own.level]
+        tile = self.add("Gather", self.add("Gather", self.stored(own.tile), rows, axis=0), columns, axis=1)
+        strength = self.add("Reshape", self.stored(own.strength), self.integers([1, -1, 1, 1]))
+        return self.add("Mul", self.add("Mul", share, tile), strength)
+
+    def split_vector(self, pair: str) -> list[str]:
+        return [self.add("Slice", pair, self.integers([at]), self.integers([at + 1])) for at in (0, 1)]
+
+    def _places_along(self, share: str, axis: int, shift: str) -> str:
+        """Which row or column of the tile each one of ``share`` has."""
+        zero, one = (self.constant(np.array(value, np.int64)) for value in (0, 1))
+        length = self.add("Squeeze", self._length(share, axis), self.integers([0]))
+        return self.add("Mod", self.add("Add", self.add("Range", zero, length, one), shift), self.integers([SIDE]))
+
+    def surface(self, image: str, known: str, config: UNetConfig, levels: int) -> str:
+        """:func:`pconv.nn.surface.smooth_surface`; ``known`` is 1 and 0, and ``image`` is 0 where that is 0."""
         one, least = self.number(1.0), self.number(LEAST_COUNT)
+        channels, maps = config.in_channels, config.valid_channels
         pyramid = []
         for _ in range(levels):
             pyramid.append((image, known))
-            counts = self._each(known, SPREAD, 1, stride=2)
+            counts = self._each(known, SPREAD, maps, stride=2)
             image = self.add("Div", self._each(image, SPREAD, channels, stride=2), self.add("Max", counts, least))
             known = self.add("Min", self.add("Div", counts, least), one)
         axes = self.integers([2, 3])
@@ -237,7 +354,7 @@ class _Graph:
             surface = self.add("Add", image, self.add("Mul", hole, above))
             step = self.add("Mul", hole, self.number(OVERSHOOT))
             everywhere = self.add("Add", hole, known)
-            take = self.add("Div", step, self._each(everywhere, AROUND, 1))
+            take = self.add("Div", step, self._each(everywhere, AROUND, maps))
             keep = self.add("Sub", one, step)
             for _ in range(RELAXATIONS if level else RELAXATIONS_FINEST):
                 towards = self.add("Mul", take, self._each(surface, AROUND, channels))
@@ -259,11 +376,23 @@ class _Graph:
         window = self.add("Mul", known, self.number(channels * kernel**2))
         return self.add("Div", window, self.add("Max", sums, self.number(1.0))), known
 
-    def finish(self, raw: str, ratio: str, shift: str, known: str, slope: float) -> str:
-        """Renormalise (equation 1), shift, activate, and make holes 0 again."""
-        features = self.add("Add", self.add("Mul", raw, ratio), shift)
+    def finish(
+        self,
+        raw: str,
+        ratio: str,
+        known: str | None,
+        conv: nn.Conv2d,
+        norm: nn.Module,
+        slope: float,
+        noise: str | None = None,
+    ) -> str:
+        """Renormalise (equation 1), shift, add noise, activate, and make holes 0 again; ``known`` None: no holes."""
+        _, shift = scale_and_shift(conv, norm)
+        features = self.add("Add", self.add("Mul", raw, ratio), self.array(shift.view(1, -1, 1, 1)))
+        if noise is not None:
+            features = self.add("Add", features, noise)
         if slope == 0.0:
             features = self.add("Relu", features)
         elif slope != 1.0:
             features = self.add("LeakyRelu", features, alpha=slope)
-        return self.add("Mul", features, known)
+        return features if known is None else self.add("Mul", features, known)

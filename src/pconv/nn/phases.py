@@ -1,4 +1,4 @@
-"""A 3x3 convolution of a nearest x2 upsampled map, without making the upsampled map (SPEC section 7).
+"""A 3x3 convolution of a nearest x2 upsampled map, without making the upsampled map.
 
 Each output pixel sees only 2 x 2 pixels of the small map: the taps of the 3x3 kernel that fall on the same small pixel
 are added up beforehand. The four sums, one for each output phase, are the taps of one transposed convolution (kernel

@@ -16,7 +16,8 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from pconv.errors import ModelError
-from pconv.nn.unet import LEAKY_SLOPE, UNetConfig
+from pconv.nn.checkpoint import current_config
+from pconv.nn.unet import UNetConfig
 
 FILLS: dict[str, tuple[float, ...]] = {"grey": (0.5, 0.5, 0.5), "imagenet-mean": (0.485, 0.456, 0.406)}
 """What a hole is filled with, values in 0..1: 127.5 of 255, or the mean colour of ImageNet."""
@@ -24,7 +25,7 @@ FILLS: dict[str, tuple[float, ...]] = {"grey": (0.5, 0.5, 0.5), "imagenet-mean":
 
 @dataclass(frozen=True)
 class PlainConfig(UNetConfig):
-    """What a :class:`PlainUNet` is built from.
+    """What a :class:`PlainUNet` is built from: the paper's fields, without surface, blocks and noise.
 
     Attributes:
         fill: the colour of holes, values in 0..1, one for each channel.
@@ -37,6 +38,8 @@ class PlainConfig(UNetConfig):
         object.__setattr__(self, "fill", tuple(self.fill))
         if len(self.fill) != self.in_channels:
             raise ValueError(f"fill needs a value for each of {self.in_channels} channels; got {self.fill}")
+        if self.surface != "none" or any(self.blocks) or self.noise_levels:
+            raise ValueError("a plain network has no surface, blocks or noise inputs")
 
 
 class PlainUNet(nn.Module):
@@ -52,11 +55,13 @@ class PlainUNet(nn.Module):
         self.config = config
         inputs = (config.in_channels, *config.channels[:-1])
         self.encoder = nn.ModuleList(
-            _encoder_level(i, o, k, first=level == 0)
+            _encoder_level(i, o, k, first=level == 0, slope=config.encoder_slope)
             for level, (i, o, k) in enumerate(zip(inputs, config.channels, config.kernels, strict=True))
         )
         self.decoder = nn.ModuleList(
-            _decoder_level(below + skip, skip if level else config.in_channels, last=level == 0)
+            _decoder_level(
+                below + skip, skip if level else config.in_channels, last=level == 0, slope=config.decoder_slope
+            )
             for level, (below, skip) in reversed(list(enumerate(zip(config.channels, inputs, strict=True))))
         )
 
@@ -75,18 +80,18 @@ class PlainUNet(nn.Module):
         return features[..., :height, :width] * self.config.std + self.config.mean
 
 
-def _encoder_level(inputs: int, channels: int, kernel: int, first: bool) -> nn.Sequential:
+def _encoder_level(inputs: int, channels: int, kernel: int, first: bool, slope: float) -> nn.Sequential:
     conv = nn.Conv2d(inputs, channels, kernel, stride=2, padding=kernel // 2, bias=first)
     nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
-    return nn.Sequential(_zero_bias(conv), nn.Identity() if first else nn.BatchNorm2d(channels), nn.ReLU())
+    return nn.Sequential(_zero_bias(conv), nn.Identity() if first else nn.BatchNorm2d(channels), nn.LeakyReLU(slope))
 
 
-def _decoder_level(inputs: int, channels: int, last: bool) -> nn.Sequential:
+def _decoder_level(inputs: int, channels: int, last: bool, slope: float) -> nn.Sequential:
     conv = nn.Conv2d(inputs, channels, 3, padding=1, bias=last)
-    nn.init.kaiming_normal_(conv.weight, a=1.0 if last else LEAKY_SLOPE)
+    nn.init.kaiming_normal_(conv.weight, a=1.0 if last else slope)
     if last:
         return nn.Sequential(_zero_bias(conv))
-    return nn.Sequential(conv, nn.BatchNorm2d(channels), nn.LeakyReLU(LEAKY_SLOPE))
+    return nn.Sequential(conv, nn.BatchNorm2d(channels), nn.LeakyReLU(slope))
 
 
 def _zero_bias(conv: nn.Conv2d) -> nn.Conv2d:
@@ -109,7 +114,7 @@ def load_plain(path: Path) -> PlainUNet:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
         if "fill" not in config:
             raise ModelError(f"{path} is a network of partial convolutions, not of plain ones; give it as --model")
-        network = PlainUNet(PlainConfig(**config))
+        network = PlainUNet(PlainConfig(**current_config(config)))
         for name, buffer in network.named_buffers():
             if name.endswith("num_batches_tracked"):
                 tensors[name] = torch.zeros_like(buffer)

@@ -1,50 +1,72 @@
-"""The paper's network: a U-Net of partial convolutions (Liu et al., section 3.2; SPEC section 2)."""
+"""The paper's network, a U-Net of partial convolutions (Liu et al., section 3.2), and the default model's.
+
+Every difference between the two is a field of :class:`UNetConfig`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import reduce
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pconv.nn.layers import PartialConv2d, box_sum, renormalize, zero_holes
-from pconv.nn.membrane import membrane
+from pconv.nn.noise import Noise, NoiseInput
 from pconv.nn.phases import upsampled_conv3x3
-
-LEAKY_SLOPE = 0.2
+from pconv.nn.surface import smooth_surface
 
 
 @dataclass(frozen=True)
 class UNetConfig:
-    """What a :class:`PConvUNet` is built from; it travels in every checkpoint.
+    """What a :class:`PConvUNet` is built from; it travels in every checkpoint. The defaults are the paper's network.
+
+    A level l is a resolution: 0 is the image's size, and level l has 1 / 2^l of its height and width.
 
     Attributes:
-        channels: output channels of each encoder level; the decoder mirrors them. The length is the depth.
+        channels: output channels of each encoder level, 1 to the depth; the decoder mirrors them.
         kernels: kernel size of each encoder level, odd.
-        in_channels: channels of the picture, in and out (3 for RGB, any number for gridded data).
+        in_channels: channels of the image, in and out (3 for RGB, any number for gridded data).
+        valid_channels: validity maps of the image: 1, or ``in_channels`` where each channel has holes of its own.
+            The exported graph takes this many. The network takes both.
         mean, std: the network computes on ``(x - mean) / std`` and undoes it at the end. 0 and 1 leave the paper's
-            network as it is; 0.5 and 0.25 centre pictures whose values lie in 0..1, for which a hole's zero then is
-            mid-grey.
-        membrane: the network starts from :func:`~pconv.nn.membrane.membrane`'s smooth surface. For each pixel it
-            predicts, beside the colour, how far that is to be trusted: ``surface + sigmoid(trust) * (colour -
-            surface)``. False is the paper's network.
+            network as it is; 0.5 and 0.25 centre images whose values lie in 0..1.
+        encoder_slope, decoder_slope: of the activations for negative values. The paper has ReLU (0) and 0.2.
+        surface: "none", or how the output starts from the smooth surface through the known pixels
+            (:func:`~pconv.nn.surface.smooth_surface`). "correction" adds the last level's output to it. "trust"
+            predicts a colour and how far it is to be trusted: ``surface + sigmoid(trust) * (colour - surface)``.
+        surface_skip: the last skip holds surface and mask, known everywhere, instead of the image.
+        surface_levels: levels whose skips surface and mask join, rearranged to channels (pixel-unshuffle). They tell
+            the decoder where the holes are.
+        blocks: residual blocks of two partial 3x3 convolutions behind the decoder step at levels 1, 2, ...
+        noise_levels: noise inputs at levels 1 to this one (:mod:`pconv.nn.noise`), 0 for none.
+
+    Raises:
+        ValueError: the fields do not make a network.
     """
 
     channels: tuple[int, ...]
     kernels: tuple[int, ...]
     in_channels: int = 3
+    valid_channels: int = 1
     mean: float = 0.0
     std: float = 1.0
-    membrane: bool = False
+    encoder_slope: float = 0.0
+    decoder_slope: float = 0.2
+    surface: Literal["none", "correction", "trust"] = "none"
+    surface_skip: bool = False
+    surface_levels: tuple[int, ...] = ()
+    blocks: tuple[int, ...] = ()
+    noise_levels: int = 0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "channels", tuple(self.channels))
-        object.__setattr__(self, "kernels", tuple(self.kernels))
-        if len(self.channels) != len(self.kernels) or len(self.channels) < 2:
+        for name in ("channels", "kernels", "surface_levels", "blocks"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        inner = len(self.channels) - 1
+        if len(self.channels) != len(self.kernels) or inner < 1:
             raise ValueError(
                 f"a network needs as many channels as kernels, two levels at least; got channels {self.channels} "
                 f"and kernels {self.kernels}"
@@ -53,6 +75,20 @@ class UNetConfig:
             raise ValueError(f"kernels must be odd, so that padding k // 2 keeps the grid aligned; got {self.kernels}")
         if min(self.channels) < 1 or self.in_channels < 1 or self.std <= 0:
             raise ValueError(f"channels and std must be positive; got {self}")
+        if self.valid_channels not in (1, self.in_channels):
+            raise ValueError(
+                f"valid_channels must be 1 or in_channels ({self.in_channels}); got {self.valid_channels}"
+            )
+        if self.surface not in ("none", "correction", "trust"):
+            raise ValueError(f"surface must be none, correction or trust; got {self.surface!r}")
+        if self.surface == "none" and (self.surface_skip or self.surface_levels):
+            raise ValueError("surface_skip and surface_levels need a surface, and surface is none")
+        if any(not 1 <= level <= inner for level in self.surface_levels):
+            raise ValueError(f"surface_levels must lie in 1..{inner}; got {self.surface_levels}")
+        if len(self.blocks) > inner or any(count < 0 for count in self.blocks):
+            raise ValueError(f"blocks takes up to {inner} counts, for levels 1..{inner}; got {self.blocks}")
+        if not 0 <= self.noise_levels <= inner:
+            raise ValueError(f"noise_levels must lie in 0..{inner}; got {self.noise_levels}")
 
     @property
     def multiple(self) -> int:
@@ -61,81 +97,152 @@ class UNetConfig:
 
     @property
     def out_channels(self) -> int:
-        """Of the last level: the picture's, and with ``membrane`` the trust in them."""
-        return self.in_channels + self.membrane
+        """Of the last level: the image's, and with "trust" the trust in them."""
+        return self.in_channels + (self.surface == "trust")
+
+    @property
+    def guide_channels(self) -> int:
+        """Of surface and mask together."""
+        return self.in_channels + self.valid_channels
 
 
-_SMALL = UNetConfig(channels=(32, 64, 128, 256, 256, 256, 256), kernels=(7, 5, 5, 3, 3, 3, 3), mean=0.5, std=0.25)
 PRESETS: dict[str, UNetConfig] = {
     "paper": UNetConfig(channels=(64, 128, 256, 512, 512, 512, 512, 512), kernels=(7, 5, 5, 3, 3, 3, 3, 3)),
-    "small": _SMALL,
-    "membrane": replace(_SMALL, membrane=True),
+    "default": UNetConfig(
+        channels=(32, 64, 128, 192, 256, 256, 256),
+        kernels=(5, 3, 3, 3, 3, 3, 3),
+        mean=0.5,
+        std=0.25,
+        encoder_slope=0.1,
+        decoder_slope=0.1,
+        surface="correction",
+        surface_skip=True,
+        surface_levels=(1, 2),
+        blocks=(1, 5, 3, 1),
+        noise_levels=4,
+    ),
+    "small": UNetConfig(channels=(32, 64, 128, 256, 256, 256, 256), kernels=(7, 5, 5, 3, 3, 3, 3), mean=0.5, std=0.25),
     "tiny": UNetConfig(channels=(16, 32, 64, 64, 64), kernels=(5, 5, 3, 3, 3), mean=0.5, std=0.25),
 }
-"""The paper's network; half its width; the same from a smooth surface, as bundled; one for tests and first tries."""
+"""The paper's network; the bundled model's; the paper's at half its width; one for tests and first tries."""
 
 
-class _Map(NamedTuple):
-    """Features whose holes are zero, with their one-channel validity (bool)."""
+class Map(NamedTuple):
+    """Features whose holes are zero, with their validity (bool): one channel, or one for each of the features."""
 
     features: Tensor
     valid: Tensor
 
 
 class EncoderLevel(nn.Module):
-    """Partial convolution of stride 2, batch norm (not on the first level), ReLU."""
+    """Partial convolution of stride 2, batch norm (not on the first level), activation."""
 
-    def __init__(self, in_channels: int, channels: int, kernel: int, first: bool) -> None:
+    def __init__(self, in_channels: int, channels: int, kernel: int, first: bool, slope: float) -> None:
         super().__init__()
+        self.slope = slope
         self.conv = PartialConv2d(in_channels, channels, kernel, stride=2, padding=kernel // 2, bias=first)
         self.norm = nn.Identity() if first else nn.BatchNorm2d(channels)
-        nn.init.kaiming_normal_(self.conv.weight, nonlinearity="relu")
-        if self.conv.bias is not None:
-            nn.init.zeros_(self.conv.bias)
+        _initialize(self.conv, slope=0.0)
 
-    def forward(self, known: _Map) -> _Map:
+    def forward(self, known: Map) -> Map:
         raw = F.conv2d(known.features, self.conv.weight, None, self.conv.stride, self.conv.padding)
         features, valid = _renormalize(raw, [(known.valid, self.conv.in_channels)], self.conv)
-        return _known(F.relu(self.norm(features)), valid)
+        return _known(F.leaky_relu(self.norm(features), self.slope), valid)
+
+
+class ResidualBlock(nn.Module):
+    """``x + norm(conv(activation(norm(conv(x)) + noise)))`` of partial 3x3 convolutions; validity grows as theirs.
+
+    The second norm starts at 0, so that an untrained block changes nothing.
+    """
+
+    def __init__(self, channels: int, slope: float, noise_level: int) -> None:
+        super().__init__()
+        self.slope = slope
+        self.first, self.second = (PartialConv2d(channels, channels, 3, padding=1, bias=False) for _ in range(2))
+        self.first_norm, self.second_norm = nn.BatchNorm2d(channels), nn.BatchNorm2d(channels)
+        self.noise = NoiseInput(channels, noise_level) if noise_level else None
+        _initialize(self.first, slope)
+        _initialize(self.second, slope=1.0)
+        nn.init.zeros_(self.second_norm.weight)
+
+    def forward(self, known: Map, noise: Noise | None) -> Map:
+        channels = self.first.in_channels
+        raw = F.conv2d(known.features, self.first.weight, padding=1)
+        features, valid = _renormalize(raw, [(known.valid, channels)], self.first)
+        features = _with_noise(self.first_norm(features), self.noise, noise)
+        inner = _known(F.leaky_relu(features, self.slope), valid)
+        raw = F.conv2d(inner.features, self.second.weight, padding=1)
+        features, valid = _renormalize(raw, [(inner.valid, channels)], self.second)
+        change = _known(self.second_norm(features), valid)
+        return Map(known.features + change.features, valid)
 
 
 class DecoderLevel(nn.Module):
-    """Upsampling, concatenation with the skip, partial 3x3 convolution; batch norm and LeakyReLU but on the last.
+    """Upsampling, concatenation with the skip, partial 3x3 convolution; but on the last: batch norm, noise,
+    activation, residual blocks.
 
-    The concatenation is never made: a convolution of a concatenation is the sum of two convolutions, and the one of
-    the upsampled half runs in phase form at low resolution. ``conv`` holds the weights of the layer as the paper
-    defines it, so checkpoints know nothing of this.
+    Upsampled features and skip are never concatenated: a convolution of a concatenation is the sum of two
+    convolutions, and the one of the upsampled half runs in phase form at low resolution. ``conv`` holds the weights
+    of the layer as the paper defines it, so checkpoints know nothing of this.
     """
 
-    def __init__(self, below_channels: int, skip_channels: int, channels: int, last: bool) -> None:
+    def __init__(self, config: UNetConfig, level: int) -> None:
         super().__init__()
-        self.below_channels = below_channels
-        self.skip_channels = skip_channels
-        self.last = last
-        self.conv = PartialConv2d(below_channels + skip_channels, channels, 3, padding=1, bias=last)
-        self.norm = nn.Identity() if last else nn.BatchNorm2d(channels)
-        nn.init.kaiming_normal_(self.conv.weight, a=1.0 if last else LEAKY_SLOPE)
-        if self.conv.bias is not None:
-            nn.init.zeros_(self.conv.bias)
+        inputs = (config.in_channels, *config.channels[:-1])
+        self.last = level == 0
+        self.slope = 1.0 if self.last else config.decoder_slope
+        self.below_channels = config.channels[level]
+        self.skip_channels = 0 if self.last and config.surface_skip else inputs[level]
+        self.guide_level = level if (level in config.surface_levels or (self.last and config.surface_skip)) else None
+        self.guide_channels = 0 if self.guide_level is None else config.guide_channels * 4**level
+        channels = config.out_channels if self.last else inputs[level]
+        counted = self.below_channels + self.skip_channels + self.guide_channels
+        self.conv = PartialConv2d(counted, channels, 3, padding=1, bias=self.last)
+        self.norm = nn.Identity() if self.last else nn.BatchNorm2d(channels)
+        noise_level = level if level <= config.noise_levels else 0
+        self.noise = NoiseInput(channels, noise_level) if noise_level else None
+        blocks = config.blocks[level - 1] if 0 < level <= len(config.blocks) else 0
+        self.blocks = nn.ModuleList(ResidualBlock(channels, self.slope, noise_level) for _ in range(blocks))
+        _initialize(self.conv, slope=self.slope)
+        if self.last and config.surface == "correction":  # an untrained network gives the surface, nearly
+            with torch.no_grad():
+                self.conv.weight *= 0.02
 
-    def forward(self, below: _Map, skip: _Map) -> _Map:
-        from_below, from_skip = torch.split(self.conv.weight, [self.below_channels, self.skip_channels], dim=1)
+    def skip_of(self, skip: Map, guide: Tensor | None) -> tuple[Tensor, list[tuple[Tensor, int]]]:
+        """What stands beside the features from below, in one tensor, and its validity groups."""
+        parts, groups = [], []
+        if self.skip_channels:
+            parts.append(skip.features)
+            groups.append((skip.valid, self.skip_channels))
+        if self.guide_level is not None:
+            assert guide is not None
+            parts.append(F.pixel_unshuffle(guide, 2**self.guide_level).to(skip.features.dtype))
+            groups.append((torch.ones_like(skip.valid[:, :1]), self.guide_channels))
+        return (torch.cat(parts, 1) if len(parts) > 1 else parts[0]), groups
+
+    def forward(self, below: Map, skip: Map, guide: Tensor | None, noise: Noise | None) -> Map:
+        beside, groups = self.skip_of(skip, guide)
+        from_below, from_skip = torch.split(self.conv.weight, [self.below_channels, beside.shape[1]], dim=1)
         raw = upsampled_conv3x3(below.features, from_below)
-        raw += F.conv2d(skip.features, from_skip, padding=1)
-        groups = [(_upsample_valid(below.valid), self.below_channels), (skip.valid, self.skip_channels)]
-        features, valid = _renormalize(raw, groups, self.conv)
+        raw += F.conv2d(beside, from_skip, padding=1)
+        features, valid = _renormalize(raw, [(_upsample_valid(below.valid), self.below_channels), *groups], self.conv)
         if self.last:
-            return _Map(features, valid)
-        return _known(F.leaky_relu(self.norm(features), LEAKY_SLOPE), valid)
+            return Map(features, valid)
+        features = _with_noise(self.norm(features), self.noise, noise)
+        known = _known(F.leaky_relu(features, self.slope), valid)
+        for block in self.blocks:
+            known = block(known, noise)
+        return known
 
 
 class PConvUNet(nn.Module):
-    """The inpainting network; see SPEC section 2.
+    """The inpainting network (Liu et al., section 3.2; the default model's differences are in :class:`UNetConfig`).
 
-    ``output = net(image, valid)``: image ``(B, C, H, W)``, values in 0..1 for pictures, what lies in holes is never
-    read; valid ``(B, 1, H, W)``, non-zero = known. The output ``(B, C, H, W)`` is the prediction for every pixel, not
-    clipped; keep the known ones with :func:`composite`. Any height and width: sizes that are no multiple of 2^depth
-    are padded as hole at the bottom and right, and cropped back.
+    ``output = net(image, valid)``: image ``(B, C, H, W)``, values in 0..1 for photos; what lies in holes is never
+    read. valid ``(B, 1, H, W)`` or ``(B, C, H, W)``, non-zero = known. The output ``(B, C, H, W)`` is the prediction
+    for every pixel, not clipped; keep the known ones with :func:`composite`. Any height and width: sizes that are no
+    multiple of 2^depth are padded as hole at the bottom and right, and cropped back.
     """
 
     def __init__(self, config: UNetConfig) -> None:
@@ -143,97 +250,143 @@ class PConvUNet(nn.Module):
         self.config = config
         inputs = (config.in_channels, *config.channels[:-1])
         self.encoder = nn.ModuleList(
-            EncoderLevel(i, o, k, first=level == 0)
+            EncoderLevel(i, o, k, first=level == 0, slope=config.encoder_slope)
             for level, (i, o, k) in enumerate(zip(inputs, config.channels, config.kernels, strict=True))
         )
-        self.decoder = nn.ModuleList(
-            DecoderLevel(below, skip, skip if level else config.out_channels, last=level == 0)
-            for level, (below, skip) in reversed(list(enumerate(zip(config.channels, inputs, strict=True))))
-        )
+        self.decoder = nn.ModuleList(DecoderLevel(config, level) for level in reversed(range(len(config.channels))))
 
     @property
     def levels(self) -> tuple[list[EncoderLevel], list[DecoderLevel]]:
         """The encoder's and the decoder's levels in the order in which they run."""
         return list(self.encoder), list(self.decoder)  # type: ignore[arg-type]
 
-    def forward(self, image: Tensor, valid: Tensor) -> Tensor:
-        return self.predict(image, valid)[0]
+    def forward(
+        self,
+        image: Tensor,
+        valid: Tensor,
+        *,
+        seed: int = 0,
+        origin: tuple[int, int] = (0, 0),
+        estimate: Tensor | None = None,
+    ) -> Tensor:
+        """Predict every pixel of ``image``.
 
-    def predict(self, image: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
-        """What ``forward`` returns, and ``(B, 1, H, W)`` bool: where at least one known pixel had a say in it.
+        Args:
+            image, valid: as the class says.
+            seed: 0 to 63: which noise, for networks that have noise inputs. In training mode the noise is fresh in
+                each call, from torch's default generator, and ``seed`` and ``origin`` mean nothing.
+            origin: row and column at which ``image`` begins in the whole photo, multiples of 2^noise_levels. The noise
+                of a place then does not depend on how the photo was cut.
+            estimate: ``(B, 1, H, W)``, non-zero where a hole pixel of ``image`` holds an estimate, such as a fill at
+                half the size. The smooth surface starts from it. Networks without a surface ignore it.
 
-        Deep inside a hole that is wider than the network sees nothing known reaches, and the output says nothing.
+        Raises:
+            ValueError: the shapes do not fit the configuration, or ``seed`` or ``origin`` is not one of those named.
         """
-        check_inputs(self.config, image, valid)
         height, width = image.shape[2:]
-        known = _Map(*prepare(self.config, image, valid != 0))
-        surface = membrane(*known, len(self.encoder)) if self.config.membrane else None
-        skips: list[_Map] = []
+        inputs = prepare(self.config, image, valid, estimate)
+        noise = None
+        if self.config.noise_levels:
+            levels = self.config.noise_levels
+            noise = Noise(inputs.known.valid, levels, None if self.training else seed, origin)
+        known, skips = inputs.known, []
         for level in self.encoder:
             skips.append(known)
             known = level(known)
         for level in self.decoder:
-            known = level(known, skips.pop())
-        output = finish(self.config, known.features, surface)
-        return output[..., :height, :width], known.valid[..., :height, :width]
+            known = level(known, skips.pop(), inputs.guide, noise)
+        output = finish(self.config, known.features, inputs.surface)
+        return output[..., :height, :width]
 
 
-FIRST_TRUST = -1.0
-"""Logit of the trust that a network has in itself before it is trained: a quarter."""
+class Inputs(NamedTuple):
+    """What the levels start from, at the padded size, normalised."""
+
+    known: Map
+    surface: Tensor | None
+    """``(B, C, H, W)``, where the network has one."""
+    guide: Tensor | None
+    """``(B, guide_channels, H, W)``: surface and mask, +0.5 where known and -0.5 in holes."""
 
 
-@torch.no_grad()
-def with_membrane(network: PConvUNet) -> PConvUNet:
-    """``network``, trained without the smooth surface, as one that starts from it; its colours are the same."""
-    grown = PConvUNet(replace(network.config, membrane=True))
-    last = grown.levels[1][-1].conv
-    weights = network.state_dict()
-    for name, fresh in ("weight", torch.zeros_like(last.weight[-1:])), ("bias", torch.full((1,), FIRST_TRUST)):
-        key = f"decoder.{len(grown.decoder) - 1}.conv.{name}"
-        weights[key] = torch.cat([weights[key], fresh.to(weights[key])])
-    grown.load_state_dict(weights)
-    return grown
+def prepare(config: UNetConfig, image: Tensor, valid: Tensor, estimate: Tensor | None = None) -> Inputs:
+    """Check, normalise, make holes zero, and pad to the network's multiple, as hole; compute the surface.
 
-
-def check_inputs(config: UNetConfig, image: Tensor, valid: Tensor) -> None:
-    """Raise ValueError where the network of ``config`` cannot take these."""
-    if image.shape[1] != config.in_channels or valid.shape[1] != 1 or valid.shape[2:] != image.shape[2:]:
+    Raises:
+        ValueError: the network of ``config`` cannot take these.
+    """
+    if (
+        image.shape[1] != config.in_channels
+        or valid.shape[1] not in (1, config.in_channels)
+        or valid.shape[2:] != image.shape[2:]
+    ):
         raise ValueError(
-            f"the network takes an image (B, {config.in_channels}, H, W) and its validity (B, 1, H, W); "
-            f"got {tuple(image.shape)} and {tuple(valid.shape)}"
+            f"the network takes an image (B, {config.in_channels}, H, W) and its validity (B, 1, H, W) or "
+            f"(B, {config.in_channels}, H, W); got {tuple(image.shape)} and {tuple(valid.shape)}"
         )
-
-
-def prepare(config: UNetConfig, image: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
-    """Normalise, make holes zero, and pad both to the network's multiple, as hole. ``valid`` is bool."""
-    image = zero_holes((image - config.mean) / config.std, valid)
+    valid = valid != 0
     height, width = image.shape[2:]
-    bottom, right = -height % config.multiple, -width % config.multiple
-    if bottom or right:
-        image, valid = F.pad(image, (0, right, 0, bottom)), F.pad(valid, (0, right, 0, bottom))
-    return image, valid
+    around = (0, -width % config.multiple, 0, -height % config.multiple)
+
+    def padded(maps: Tensor) -> Tensor:
+        return F.pad(maps, around) if any(around) else maps
+
+    normal = (image - config.mean) / config.std
+    known = Map(padded(zero_holes(normal, valid)), padded(valid))
+    if config.surface == "none":
+        return Inputs(known, None, None)
+    start = known
+    if estimate is not None:
+        either = valid | (estimate != 0)
+        start = Map(padded(zero_holes(normal, either)), padded(either))
+    surface = smooth_surface(*start, len(config.channels))
+    maps = known.valid.to(surface.dtype)
+    if maps.shape[1] != config.valid_channels:
+        maps = maps.mean(1, keepdim=True) if config.valid_channels == 1 else maps.expand_as(surface)
+    return Inputs(known, surface, torch.cat([surface, maps - 0.5], dim=1))
 
 
 def finish(config: UNetConfig, predicted: Tensor, surface: Tensor | None) -> Tensor:
-    """From what the last level gives to the picture's values; the other end of :func:`prepare`."""
-    if surface is not None:
+    """From what the last level gives to the image's values; the other end of :func:`prepare`."""
+    if surface is not None and config.surface == "trust":
         colour, trust = torch.split(predicted, [config.in_channels, 1], dim=1)
         predicted = torch.lerp(surface, colour, torch.sigmoid(trust))
+    elif surface is not None:
+        predicted = surface + predicted
     return predicted * config.std + config.mean
 
 
+def _initialize(conv: nn.Conv2d, slope: float) -> None:
+    """Kaiming normal for an activation of ``slope``; the bias is 0."""
+    nn.init.kaiming_normal_(conv.weight, a=slope)
+    if conv.bias is not None:
+        nn.init.zeros_(conv.bias)
+
+
 def _renormalize(raw: Tensor, groups: Sequence[tuple[Tensor, int]], conv: PartialConv2d) -> tuple[Tensor, Tensor]:
-    """The rest of ``conv`` after its convolution; ``groups`` are one-channel maps of its input with channel counts."""
+    """The rest of ``conv`` after its convolution; ``groups`` are maps of its input with their channel counts."""
     dtype = torch.promote_types(conv.weight.dtype, torch.float32)
-    counts = reduce(torch.add, [valid.to(dtype) * channels for valid, channels in groups])
+    counts = reduce(
+        torch.add,
+        [
+            valid.to(dtype) * channels if valid.shape[1] == 1 else valid.sum(1, keepdim=True, dtype=dtype)
+            for valid, channels in groups
+        ],
+    )
     around = [(k // 2, k // 2) for k in conv.kernel_size]
     counts = box_sum(counts, conv.kernel_size, conv.stride, around, (1, 1))
     return renormalize(raw, counts, conv.weight[0].numel(), conv.bias)
 
 
-def _known(features: Tensor, valid: Tensor) -> _Map:
+def _with_noise(features: Tensor, own: NoiseInput | None, noise: Noise | None) -> Tensor:
+    if own is None or noise is None:
+        return features
+    return features + own(noise).to(features.dtype)
+
+
+def _known(features: Tensor, valid: Tensor) -> Map:
     """Make holes zero again after batch norm's shift; nothing is NaN here, so a product does, in half the time."""
-    return _Map(features * valid.to(features.dtype), valid)
+    return Map(features * valid.to(features.dtype), valid)
 
 
 def composite(image: Tensor, output: Tensor, valid: Tensor) -> Tensor:

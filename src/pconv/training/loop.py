@@ -153,6 +153,8 @@ def train_step(
     means = Means()
     finite = torch.ones((), device=device)
     run.optimizer.zero_grad()
+    # Noise inputs draw from torch's generator: a run that is resumed draws what it would have drawn.
+    torch.manual_seed(run.config.seed + run.step * fabric.world_size + fabric.global_rank)
     for number, piece in enumerate(pieces, start=1):
         truth, valid = to_network(piece.pictures, device), piece.valid.to(device, non_blocking=True)
         with fabric.no_backward_sync(net, enabled=number < len(pieces)):

@@ -20,7 +20,7 @@ from pconv.holes.ratios import RATIO_BINS
 from pconv.models import find_model
 from pconv.nn.checkpoint import load_network, save_network
 from pconv.nn.plain import FILLS, PlainConfig, PlainUNet
-from pconv.nn.unet import PRESETS, PConvUNet, with_membrane
+from pconv.nn.unet import PRESETS, PConvUNet, UNetConfig
 from pconv.training.checkpoint import STATE_FILE, save_state
 from pconv.training.config import TrainConfig
 from pconv.training.data import Batch
@@ -44,8 +44,6 @@ class Run:
         net = new_network(config)
         if config.init:
             start_from, _ = load_network(find_model(config.init))
-            if net.config.membrane and not start_from.config.membrane:
-                start_from = with_membrane(start_from)
             if start_from.config != net.config:
                 raise TrainingError(
                     f"{config.init} is another network than model {config.model!r}: {start_from.config}"
@@ -163,7 +161,13 @@ def new_network(config: TrainConfig) -> PConvUNet:
     if config.convolution == "partial":
         return PConvUNet(preset)
     fill = FILLS[config.convolution.removeprefix("plain-")]
-    return cast(PConvUNet, PlainUNet(PlainConfig(**vars(replace(preset, membrane=False)), fill=fill)))
+    return cast(PConvUNet, PlainUNet(plain_config(preset, fill)))
+
+
+def plain_config(preset: UNetConfig, fill: tuple[float, ...]) -> PlainConfig:
+    """The configuration of a plain network with the channels, kernels and activations of ``preset``."""
+    paper = replace(preset, surface="none", surface_skip=False, surface_levels=(), blocks=(), noise_levels=0)
+    return PlainConfig(**vars(paper), fill=fill)
 
 
 def ema_update(decay: float) -> Any:

@@ -3,8 +3,8 @@
 A pyramid of normalised convolutions (partial convolutions with a fixed positive kernel, whose ratio in equation 1
 weighs what it counts): on the way down each level is a weighted mean of what is known below it, and known where
 anything was (equation 2); on the way up each level keeps what it knows, takes the rest from the smaller one, and
-relaxes it towards the mean of its neighbours. The result is close to the membrane (harmonic) interpolation, the best
-guess where nothing but a photo's spectrum is known.
+relaxes it towards the mean of its neighbours. The result is close to the harmonic interpolation, the solution of
+Laplace's equation between the known pixels.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ AROUND = torch.full((3, 3), 1 / 9)
 """A pixel and its neighbours."""
 
 
-def membrane(image: Tensor, valid: Tensor, levels: int) -> Tensor:
+def smooth_surface(image: Tensor, valid: Tensor, levels: int) -> Tensor:
     """``image`` with its holes filled smoothly.
 
     Args:
         image: ``(B, C, H, W)``, of any range, 0 in holes; sides are multiples of 2^levels.
-        valid: ``(B, 1, H, W)`` bool.
+        valid: ``(B, 1, H, W)``, or ``(B, C, H, W)`` where each channel has its own holes; bool.
         levels: how often to halve. What is further than 2^levels from anything known gets the mean of what is known,
             0 where nothing is.
 
@@ -47,7 +47,8 @@ def membrane(image: Tensor, valid: Tensor, levels: int) -> Tensor:
         pyramid.append((image, known))
         # Depthwise convolutions are slow on a single channel, and without channels last: validity goes with the image.
         both = torch.cat([image, known], dim=1).contiguous(memory_format=torch.channels_last)
-        image, counts = torch.split(_convolve(both, SPREAD, stride=2), [image.shape[1], 1], dim=1)
+        sizes = [image.shape[1], known.shape[1]]
+        image, counts = torch.split(_convolve(both, SPREAD, stride=2), sizes, dim=1)
         image = image / counts.clamp(min=LEAST_COUNT)
         known = (counts > 0).to(image.dtype)
     mean = image.sum((2, 3), keepdim=True) / known.sum((2, 3), keepdim=True).clamp(min=1)
