@@ -62,8 +62,8 @@ class Backend(Protocol):
             seed: 0 to 63: which noise, in networks that have noise inputs.
             origin: row and column at which the images begin in the whole photo, so that the noise of a place does not
                 depend on how the photo was cut.
-            estimate: ``(B, 1, H, W)``, True where a hole pixel of ``images`` holds an estimate to start from, such as a
-                fill at half the size. Networks without a surface ignore it.
+            estimate: ``(B, 1, H, W)``, True where a hole pixel of ``images`` holds an estimate to start from, such as
+                a fill at half the size. Networks without a surface ignore it.
 
         Returns:
             The images with their holes filled, values in 0..1. Calls may come from several threads.

@@ -108,7 +108,7 @@ class FusedUNet(nn.Module):
 
 
 class _FusedConv(nn.Module):
-    """A partial convolution with its batch norm's scale in its weights, and a shift, noise and activation behind it."""
+    """A partial convolution with its batch norm's scale in its weights, then shift, noise and activation."""
 
     shift: Tensor
     strength: Tensor

@@ -15,7 +15,6 @@ from typing import Any, Literal
 
 import numpy as np
 import onnx
-import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
@@ -291,7 +290,7 @@ class _Graph:
         return self.add("Resize", features, "", scales, **how)
 
     def unshuffled_conv(self, guide: str, weight: str, level: int, config: UNetConfig) -> str:
-        """``conv2d(pixel_unshuffle(guide, side), weight, padding=1)``, side 2^level, as one convolution of that stride.
+        """``conv2d(pixel_unshuffle(guide, side), weight, padding=1)``, side 2^level, as one of that stride.
 
         Tap (y, x) of the channel that holds row i and column j of a cell is tap (y * side + i, x * side + j).
         """

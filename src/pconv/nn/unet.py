@@ -289,7 +289,8 @@ class PConvUNet(nn.Module):
         if self.config.noise_levels:
             levels = self.config.noise_levels
             noise = Noise(inputs.known.valid, levels, None if self.training else seed, origin)
-        known, skips = inputs.known, []
+        known = inputs.known
+        skips: list[Map] = []
         for level in self.encoder:
             skips.append(known)
             known = level(known)
@@ -381,7 +382,8 @@ def _renormalize(raw: Tensor, groups: Sequence[tuple[Tensor, int]], conv: Partia
 def _with_noise(features: Tensor, own: NoiseInput | None, noise: Noise | None) -> Tensor:
     if own is None or noise is None:
         return features
-    return features + own(noise).to(features.dtype)
+    added: Tensor = own(noise)
+    return features + added.to(features.dtype)
 
 
 def _known(features: Tensor, valid: Tensor) -> Map:
