@@ -20,27 +20,32 @@ from pconv.serve.settings import Settings
 
 
 class Grey:
-    """A backend that fills holes with 0.5. ``go`` holds it; ``seen`` has the shape of each call."""
+    """A backend that fills holes with 0.5, plus the seed's 256th.
+
+    ``go`` holds it; ``seen`` has the shape of each call, ``placed`` its seed and origin.
+    """
 
     name, device, precision, channels = "grey", "cpu", "fp32", 3
     multiple = 8
     path = Path("grey.onnx")
     recipe: dict = {}  # noqa: RUF012
 
-    def __init__(self):
-        self.go, self.seen = threading.Event(), []
+    def __init__(self, noise=False):
+        self.noise = noise
+        self.go, self.seen, self.placed = threading.Event(), [], []
         self.go.set()
 
-    def fill(self, pictures, holes):
-        self.seen.append(pictures.shape)
+    def fill(self, images, holes, *, seed=0, origin=(0, 0)):
+        self.seen.append(images.shape)
+        self.placed.append((seed, origin))
         assert self.go.wait(20)
-        return np.where(holes, np.float32(0.5), pictures), np.ones_like(holes)
+        return np.where(holes, np.float32(0.5 + seed / 256), images)
 
 
 def filler(backend):
     """A filler that computes with ``backend``: a real model for each server would take most of the tests' time."""
     with patch("pconv.filling.predictor.open_backend", lambda *_: backend):
-        return Filler(Inpainter(texture=False))
+        return Filler(Inpainter())
 
 
 class Running:

@@ -7,11 +7,11 @@ from urllib.parse import unquote
 import httpx
 import numpy as np
 import pytest
-from harness import block, encoded, noise, parts, pixels
+from harness import Grey, block, encoded, noise, parts, pixels
 from PIL import Image
 
 from pconv import __version__
-from pconv.serve.guard import PAGE_POLICY
+from pconv.serve.guard import DOCS_POLICY, PAGE_POLICY
 
 
 def error(response):
@@ -61,6 +61,40 @@ def test_invert_and_grow(grey_server):
     assert changed[6, 15]
     assert not changed[4, 15]
     assert float(grown.headers["x-pconv-hole-ratio"]) > hole.mean()
+
+
+class TestSeed:
+    def test_chooses_the_fill(self, serving):
+        server, hole = serving(Grey(noise=True)), np.asarray(block()) > 0
+        plain, zero, other = (server.post(**fields) for fields in ({}, {"seed": "0"}, {"seed": "63"}))
+        assert plain.content == zero.content
+        assert np.abs(pixels(zero.content)[hole].astype(int) - 255 * 0.5).max() <= 1
+        assert np.abs(pixels(other.content)[hole].astype(int) - 255 * (0.5 + 63 / 256)).max() <= 1
+        assert (pixels(other.content)[~hole] == np.asarray(noise())[~hole]).all()
+        assert "x-pconv-notes" not in other.headers
+        assert server.client.get("/api/v1/info").json()["seeds"] == 64
+
+    def test_is_ignored_with_a_note_by_a_network_without_noise_inputs(self, serving):
+        server = serving(Grey())
+        zero, other = server.post(seed="0"), server.post(seed="7")
+        assert other.content == zero.content
+        assert [seed for seed, _ in server.backend.placed] == [0, 0]
+        assert "x-pconv-notes" not in zero.headers
+        assert "no noise inputs, so seed 7" in unquote(other.headers["x-pconv-notes"])
+        assert server.client.get("/api/v1/info").json()["seeds"] == 1
+
+    def test_means_nothing_where_nothing_is_filled(self, grey_server):
+        answer = grey_server.post(parts(mask=Image.new("L", (40, 30))), seed="7")
+        assert "seed" not in unquote(answer.headers["x-pconv-notes"])
+
+    @pytest.mark.parametrize("seed", ["64", "-1", "1.5", "", "x", "0x1"])
+    def test_is_a_whole_number_from_0_to_63(self, grey_server, seed):
+        answer = grey_server.post(seed=seed)
+        assert answer.status_code == 422
+        assert error(answer) == {
+            "code": "bad_field",
+            "message": f"seed must be a whole number from 0 to 63, not {seed!r}",
+        }
 
 
 def test_a_mask_that_marks_nothing_gives_the_photo_back_and_says_so(grey_server):
@@ -115,7 +149,10 @@ def test_openapi_describes_the_form(grey_server):
     post = schema["paths"]["/api/v1/inpaint"]["post"]
     form = post["requestBody"]["content"]["multipart/form-data"]["schema"]
     assert form["required"] == ["image", "mask"]
-    assert set(form["properties"]) == {"image", "mask", "original", "grow", "feather", "invert", "format", "quality"}
+    texts = {"grow", "feather", "invert", "seed", "format", "quality"}
+    assert set(form["properties"]) == {"image", "mask", "original", *texts}
+    seed = form["properties"]["seed"]
+    assert (seed["type"], seed["minimum"], seed["maximum"], seed["default"]) == ("integer", 0, 63, 0)
     assert {"200", "413", "503"} <= set(post["responses"])
 
 
@@ -134,7 +171,7 @@ def test_the_documentation_loads_nothing_from_elsewhere(grey_server):
 @pytest.mark.parametrize("path", ["/healthz", "/api/v1/info", "/docs", "/nothing", "/"])
 def test_every_answer_has_the_security_headers(grey_server, path):
     headers = grey_server.client.get(path).headers
-    assert headers["content-security-policy"] == PAGE_POLICY
+    assert headers["content-security-policy"] == (DOCS_POLICY if path == "/docs" else PAGE_POLICY)
     assert headers["x-content-type-options"] == "nosniff"
     assert headers["x-frame-options"] == "DENY"
     assert headers["referrer-policy"] == "no-referrer"
@@ -142,10 +179,14 @@ def test_every_answer_has_the_security_headers(grey_server, path):
     assert "server" not in headers
 
 
-def test_the_policy_allows_nothing_from_elsewhere():
-    assert PAGE_POLICY.startswith("default-src 'none';")
-    for never in ("unsafe-inline", "unsafe-eval", "http:", "https:", "*"):
-        assert never not in PAGE_POLICY
+def test_the_policies_allow_nothing_from_elsewhere():
+    for policy in (PAGE_POLICY, DOCS_POLICY):
+        assert policy.startswith("default-src 'none';")
+        for never in ("unsafe-inline", "unsafe-eval", "http:", "https:", "*"):
+            assert never not in policy
+    assert "blob:" not in PAGE_POLICY
+    assert "data:" not in PAGE_POLICY
+    assert "img-src 'self' blob: data:;" in DOCS_POLICY
 
 
 @pytest.mark.parametrize(

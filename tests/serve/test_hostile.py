@@ -157,6 +157,7 @@ HOSTILE = {
     "Arabic digits": (request(with_field("grow", "٣")), 422, "bad_field"),
     "a null byte": (request(with_field("format", b"png\0.php")), 422, "bad_field"),
     "a path as format": (request(with_field("format", "../../etc/passwd")), 422, "bad_field"),
+    "a seed too many": (request(with_field("seed", "64")), 422, "bad_field"),
     "quality 0": (request(with_field("quality", "0")), 422, "bad_field"),
     "maybe inverted": (request(with_field("invert", "maybe")), 422, "bad_field"),
     "text as image": (request(with_image(b"hello")), 415, "format"),

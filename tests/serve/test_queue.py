@@ -1,38 +1,23 @@
-"""Waiting, filling together, giving up, running out of time, and stopping."""
+"""Waiting, filling, giving up, running out of time, and stopping."""
 
 import json
 import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from unittest.mock import patch
 
 import numpy as np
+import pytest
 from harness import Grey, block, encoded, filler, noise, parts, pixels
 from PIL import Image
 from test_hostile import END, part, read_answer, request
 
-from pconv import Inpainter, irregular_hole
-from pconv.errors import DeviceMemoryError, ModelError
-from pconv.photos.photo import Photo, from_pil
+from pconv import Inpainter
+from pconv.errors import DeviceMemoryError
+from pconv.photos.photo import from_pil
 from pconv.serve.filler import Filler, Job, StoppedError
 from pconv.serve.pictures import Task
-
-
-class Spy:
-    """A backend that remembers the shapes it was asked for."""
-
-    def __init__(self, backend, after_first=lambda: None):
-        self._backend, self._after_first, self.seen = backend, after_first, []
-
-    def __getattr__(self, name):
-        return getattr(self._backend, name)
-
-    def fill(self, pictures, holes):
-        self.seen.append(pictures.shape)
-        filled = self._backend.fill(pictures, holes)
-        if len(self.seen) == 1:
-            self._after_first()
-        return filled
 
 
 def body(width=40, height=30, seed=0):
@@ -54,97 +39,75 @@ def counted(server, name):
     return server.service.metrics.registry.get_sample_value(*name)
 
 
-class TestBatches:
-    def test_pictures_of_one_size_that_wait_are_filled_together(self, serving):
-        server, first = held(serving, batch=3)
-        others = [server.connect() for _ in range(5)]
-        for n, (connection, size) in enumerate(zip(others, [40, 40, 64, 40, 40], strict=True)):
-            connection.sendall(body(size, seed=n))
+class TestWorker:
+    def test_photos_are_filled_one_by_one_in_the_order_in_which_they_came(self, serving):
+        server, first = held(serving)
+        widths = [40, 64, 40, 48]
+        others = [server.connect() for _ in widths]
+        for n, (connection, width) in enumerate(zip(others, widths, strict=True)):
+            connection.sendall(body(width, seed=n))
             server.until(lambda n=n: server.waiting == n + 1)
         server.backend.go.set()
-        for n, (connection, size) in enumerate(zip(others, [40, 40, 64, 40, 40], strict=True)):
+        for n, (connection, width) in enumerate(zip(others, widths, strict=True)):
             status, _, answer = read_answer(connection)
             assert status == 200
-            assert_filled(answer, noise(size, seed=n), block(size))
+            assert_filled(answer, noise(width, seed=n), block(width))
         assert read_answer(first)[0] == 200
-        assert server.backend.seen == [(1, 3, 30, 40), (3, 3, 30, 40), (1, 3, 30, 64), (1, 3, 30, 40)]
+        assert server.backend.seen == [(1, 3, 30, width) for width in [40, *widths]]
 
-    def test_large_ones_go_alone(self):
-        photo = from_pil(noise())
-        assert Job(Task(photo, np.asarray(block()) > 0, ())).size == (30, 40)
-        assert Job(Task(photo, np.zeros((1024, 1025), bool), ())).size is None
+    def test_feather_seed_and_origin_reach_the_network(self):
+        backend, hole = Grey(noise=True), far_apart()
+        photo = from_pil(noise(1200, 64))
+        filled = filler(backend).fill(Job(Task(photo, hole, ()), feather=3, seed=9))
+        assert {seed for seed, _ in backend.placed} == {9}
+        assert len({origin for _, origin in backend.placed}) == 2
+        with patch("pconv.filling.predictor.open_backend", lambda *_: Grey(noise=True)):
+            expected = Inpainter()(photo, hole, feather=3, seed=9)
+        assert (filled.pixels == expected.pixels).all()
 
-    def test_batched_answers_equal_unbatched_ones(self):
-        """Of the bundled model, bit for bit, with holes of all kinds: wide (filled in several calls of the network, of
-        several sizes), small and far apart, feathered, and one where nothing goes together."""
-        inpainter = Inpainter(backend="onnxruntime")
-        holes = np.zeros((5, 256, 288), bool)
-        holes[0, 20:-20, 30:-30] = holes[1, 20:-20, 40:-30] = True
-        holes[2, 100:110, 100:110] = holes[2, 200:210, 20:30] = True
-        holes[3] = irregular_hole(256, 288, (0.2, 0.3), generator=np.random.default_rng(0))
-        holes[4] = irregular_hole(256, 288, (0.2, 0.3), generator=np.random.default_rng(1))
-        photos = [from_pil(noise(288, 256, seed=seed)) for seed in range(5)]
-        inpainter.backend = Spy(inpainter.backend)
-        jobs = [
-            Job(Task(photo, hole, ()), feather=5 if n == 1 else 0)
-            for n, (photo, hole) in enumerate(zip(photos, holes, strict=True))
-        ]
-        together = Filler(inpainter).fill(jobs)
-        batches = inpainter.backend.seen
-        alone = Inpainter(backend="onnxruntime")
-        alone.backend = Spy(alone.backend)
-        for job, photo in zip(jobs, together, strict=True):
-            expected = alone(job.task.photo, job.task.hole, feather=job.feather)
-            assert (photo.pixels == expected.pixels).all()
-            assert (photo.pixels[~job.task.hole] == job.task.photo.pixels[~job.task.hole]).all()
-        assert sum(shape[0] for shape in batches) == len(alone.backend.seen)
-        assert len(batches) < len(alone.backend.seen) - 3
-        assert len({shape[2:] for shape in batches}) > 3
+    def test_a_dropped_job_stops_before_the_networks_next_call_and_the_next_job_is_filled(self):
+        class Dropping(Grey):
+            def fill(self, images, holes, **more):
+                job.dropped.set()
+                return super().fill(images, holes, **more)
 
-    def test_one_that_is_dropped_leaves_the_others(self):
-        """Between two calls of the network; the others' next call has one picture less."""
-        holes = np.zeros((3, 256, 288), bool)
-        holes[:, 20:-20, 30:-30] = True
-        inpainter = Inpainter(backend="onnxruntime")
-        alone = inpainter(from_pil(noise(288, 256)), holes[0])
-        jobs = [Job(Task(from_pil(noise(288, 256)), hole, ())) for hole in holes]
-        spy = inpainter.backend = Spy(inpainter.backend, after_first=jobs[1].dropped.set)
-        first, dropped, last = Filler(inpainter).fill(jobs)
-        assert isinstance(dropped, StoppedError)
-        assert (first.pixels == alone.pixels).all()
-        assert (last.pixels == alone.pixels).all()
-        assert [shape[0] for shape in spy.seen][:2] == [3, 2]
-
-    def test_a_batch_that_does_not_fit_is_done_one_by_one(self):
-        class Small(Grey):
-            def fill(self, pictures, holes):
-                if len(pictures) > 1:
-                    raise DeviceMemoryError("too much at once")
-                return super().fill(pictures, holes)
-
+        backend = Dropping()
+        worker, job = filler(backend), Job(Task(from_pil(noise(1200, 64)), far_apart(), ()))
+        with pytest.raises(StoppedError):
+            worker.fill(job)
+        assert len(backend.seen) == 1
         hole = np.asarray(block()) > 0
-        small = Small()
-        photos = filler(small).fill([Job(Task(from_pil(noise(seed=n)), hole, ())) for n in range(3)])
-        assert [type(photo) for photo in photos] == [Photo] * 3
-        assert small.seen == [(1, 3, 30, 40)] * 3
+        photo = worker.fill(Job(Task(from_pil(noise()), hole, ())))
+        assert np.abs(photo.pixels[hole].astype(int) - 127.5).max() < 1
 
-    def test_one_that_breaks_does_not_break_the_others(self):
-        class Brittle(Grey):
-            def fill(self, pictures, holes):
-                filled, reached = super().fill(pictures, holes)
-                white = (pictures[:, :, :1, :1] == 1).all(axis=1, keepdims=True)
-                return np.where(white, np.float32(np.nan), filled), reached
+    def test_a_backend_that_took_the_place_of_another_stays(self, monkeypatch):
+        """Where a GPU has too little memory, the Inpainter goes on with a backend on the CPU; it has its gate too."""
 
-        white = noise()
-        white.putpixel((0, 0), (255, 255, 255))
+        class Full(Grey):
+            device = "cuda"
+
+            def fill(self, *_, **__):
+                raise DeviceMemoryError("the GPU has too little memory")
+
+        cpu = Grey()
+        worker = filler(Full())
+        monkeypatch.setattr("pconv.filling.predictor.open_backend", lambda *_: cpu)
         hole = np.asarray(block()) > 0
-        jobs = [Job(Task(from_pil(image), hole, ())) for image in (noise(seed=1), white, noise(seed=2))]
-        good, bad, other = filler(Brittle()).fill(jobs)
-        assert isinstance(bad, ModelError)
-        assert "not finite" in str(bad)
-        for photo, job in ((good, jobs[0]), (other, jobs[2])):
-            assert (photo.pixels[~hole] == job.task.photo.pixels[~hole]).all()
-            assert np.abs(photo.pixels[hole].astype(int) - 127.5).max() < 1
+        worker.fill(Job(Task(from_pil(noise()), hole, ())))
+        assert worker.about is cpu
+        dropped = Job(Task(from_pil(noise()), hole, ()))
+        dropped.dropped.set()
+        with pytest.raises(StoppedError):
+            worker.fill(dropped)
+        assert len(cpu.seen) == 1
+        assert worker.about is cpu
+
+
+def far_apart():
+    """Two holes in a photo of 1200 x 64 pixels, which are two calls of the network."""
+    hole = np.zeros((64, 1200), bool)
+    hole[20:40, 20:40] = hole[20:40, 1160:1180] = True
+    return hole
 
 
 def assert_filled(answer, photo, mask):
@@ -229,13 +192,12 @@ class TestGone:
         server.until(lambda: server.service._pixels.now == server.service._bytes.now == 0)
 
     def test_one_that_leaves_while_being_filled_frees_the_worker_at_the_next_call(self, serving):
-        """A wide hole is several calls of the network; only the first of them is made."""
-        mask = encoded(block(400, 300, 20, 20, 380, 280))
-        wide = part("image", encoded(noise(400, 300))) + part("mask", mask)
+        """Two holes far apart are two calls of the network; only the first of them is made."""
+        form = part("image", encoded(noise(1200, 64))) + part("mask", encoded(Image.fromarray(far_apart())))
         server = serving()
         server.backend.go.clear()
         leaves = server.connect()
-        leaves.sendall(request(wide + END))
+        leaves.sendall(request(form + END))
         server.until(lambda: len(server.backend.seen) == 1)
         leaves.close()
         server.until(lambda: server.running == 1 and next(iter(server.service.jobs._running)).dropped.is_set())
@@ -313,8 +275,8 @@ def test_many_clients_get_their_own_picture(serving):
 
 def test_a_model_that_diverged_is_our_fault_and_says_so(serving):
     class Diverged(Grey):
-        def fill(self, pictures, holes):
-            return np.full_like(pictures, np.nan), np.ones_like(holes)
+        def fill(self, images, *_, **__):
+            return np.full_like(images, np.nan)
 
     answer = serving(Diverged()).post()
     assert answer.status_code == 500
@@ -326,7 +288,7 @@ def test_a_model_that_diverged_is_our_fault_and_says_so(serving):
 
 def test_too_little_memory_on_the_device_is_said(serving):
     class Small(Grey):
-        def fill(self, *_):
+        def fill(self, *_, **__):
             raise DeviceMemoryError("the cpu has too little memory for this")
 
     server = serving(Small())

@@ -8,12 +8,10 @@ import click
 
 from pconv.cli.common import (
     backend_option,
-    detail_option,
     model_option,
     needs_extra,
     parse_bytes,
     precision_option,
-    texture_option,
     wrong_usage,
 )
 from pconv.errors import InputError, ModelError
@@ -39,8 +37,6 @@ SHORTEST_TOKEN = 12
 @click.option(
     "--max-memory", default="1G", show_default=True, callback=parse_bytes, help="For filling, beside the photos."
 )
-@detail_option
-@texture_option
 @click.option(
     "--max-megabytes", type=click.FloatRange(min=0.01), default=200.0, show_default=True, help="Of a request."
 )
@@ -51,9 +47,6 @@ SHORTEST_TOKEN = 12
     "--time-limit", type=click.FloatRange(min=0.1), default=300.0, show_default=True, help="Seconds for one."
 )
 @click.option("--queue", type=click.IntRange(min=1), default=32, show_default=True, help="Photos that may wait.")
-@click.option(
-    "--batch", type=click.IntRange(min=1), default=4, show_default=True, help="Small photos filled together."
-)
 @click.option("-v", "--verbose", is_flag=True, help="Log health checks and broken files too.")
 def serve(
     host: str,
@@ -66,13 +59,10 @@ def serve(
     backend: str,
     precision: str,
     max_memory: int,
-    detail: bool,
-    texture: bool,
     max_megabytes: float,
     max_megapixels: float,
     time_limit: float,
     queue: int,
-    batch: int,
     verbose: bool,
 ) -> None:
     """Open the page: drop a photo, paint over what should go, download the result. Programs have POST /api/v1/inpaint
@@ -104,12 +94,11 @@ def serve(
         max_pixels=round(max_megapixels * MB),
         seconds=time_limit,
         queue=queue,
-        batch=batch,
     )
     with wrong_usage(InputError):
         sock = open_socket(host, port)
     with sock:
-        fillers = _load(model, devices or ("auto",), backend, precision, max_memory, detail, texture)
+        fillers = _load(model, devices or ("auto",), backend, precision, max_memory)
         service = Service(fillers, settings)
         set_up_logging(verbose)
         server = make_server(service)
@@ -131,9 +120,7 @@ def serve(
     click.echo("stopped", err=True)
 
 
-def _load(
-    model: str, devices: tuple[str, ...], backend: str, precision: str, max_memory: int, detail: bool, texture: bool
-) -> list[Filler]:
+def _load(model: str, devices: tuple[str, ...], backend: str, precision: str, max_memory: int) -> list[Filler]:
     from pconv.filling.predictor import Inpainter
     from pconv.models import GRAPH, find_model
     from pconv.serve.filler import Filler
@@ -142,8 +129,7 @@ def _load(
         find_model(model, GRAPH)  # the form that is mostly opened: each is hashed when it is looked for
     with wrong_usage(InputError):
         fillers = [
-            Filler(Inpainter(model, device, backend, precision, max_memory, detail, texture))
-            for device in dict.fromkeys(devices)
+            Filler(Inpainter(model, device, backend, precision, max_memory)) for device in dict.fromkeys(devices)
         ]
     for filler in fillers:
         filler.warm_up()

@@ -15,6 +15,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 
 import pconv
+from pconv.filling.fill import SEEDS
 from pconv.serve.docs_page import add_docs
 from pconv.serve.form import ClientGoneError
 from pconv.serve.guard import App, Guard
@@ -95,6 +96,7 @@ def about(service: Service) -> dict[str, Any]:
         "backend": computes.name,
         "device": ", ".join(filler.about.device for filler in service.fillers),
         "precision": computes.precision,
+        "seeds": SEEDS if computes.noise else 1,
         "formats": sorted(set(FORMATS.values())),
         "limits": {
             "bytes": settings.max_bytes,

@@ -8,6 +8,7 @@ from typing import Any
 import fastapi_swagger
 from fastapi import FastAPI, Response
 
+from pconv.serve.guard import DOCS_POLICY
 from pconv.serve.openapi import TOKEN_SCHEME
 
 _PAGE = """<!doctype html>
@@ -34,7 +35,7 @@ def add_docs(app: FastAPI) -> None:
 
     @app.get("/docs", include_in_schema=False)
     async def docs() -> Response:
-        return Response(_PAGE, media_type="text/html")
+        return Response(_PAGE, media_type="text/html", headers={"Content-Security-Policy": DOCS_POLICY})
 
     @app.get("/docs/start.js", include_in_schema=False)
     async def start() -> Response:

@@ -22,7 +22,7 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 NEEDED = ("image", "mask")
 FILES = (*NEEDED, "original")
-TEXTS = ("grow", "feather", "invert", "format", "quality")
+TEXTS = ("grow", "feather", "invert", "seed", "format", "quality")
 TEXT_BYTES = 64
 """Of an option's value; the longest that means anything has 5."""
 

@@ -89,35 +89,26 @@ class Jobs:
             while not self._waiting:
                 self._arrived.clear()
                 await self._arrived.wait()
-            batch = self._next_batch()
-            self._running.update(batch)
+            job = next(iter(self._waiting))  # the one that has waited longest
+            answer = self._running[job] = self._waiting.pop(job)
             start = time.perf_counter()
-            answers: list[Photo | Exception]
+            filled: Photo | Exception
             try:
-                answers = await loop.run_in_executor(filler.thread, filler.fill, list(batch))
-            except Exception as error:  # such as no memory for a thread: this worker has to live on
-                answers = [error] * len(batch)
-            self._count(len(batch), time.perf_counter() - start)
-            for (job, answer), photo in zip(batch.items(), answers, strict=True):
-                del self._running[job]
-                if answer.done():  # cancelled in the meantime
-                    continue
-                if isinstance(photo, Exception):
-                    answer.set_exception(photo)
+                filled = await loop.run_in_executor(filler.thread, filler.fill, job)
+            except Exception as error:  # whatever it is: this worker has to live on
+                filled = error
+            self._count(time.perf_counter() - start)
+            del self._running[job]
+            if not answer.done():  # done here means that it was cancelled
+                if isinstance(filled, Exception):
+                    answer.set_exception(filled)
                 else:
                     self._metrics.pixels.inc(job.task.hole.size)
-                    answer.set_result(photo)
-            del answers, batch, job, answer, photo  # or the last pictures stay in memory until the next come
+                    answer.set_result(filled)
+            del job, answer, filled  # or the last photo stays in memory until the next one comes
 
-    def _next_batch(self) -> dict[Job, asyncio.Future[Photo]]:
-        """The one that waits longest, with others of its size."""
-        first = next(iter(self._waiting))
-        alike = [job for job in self._waiting if job.size == first.size] if first.size else [first]
-        return {job: self._waiting.pop(job) for job in alike[: self._settings.batch]}
-
-    def _count(self, pictures: int, seconds: float) -> None:
-        self._each += 0.2 * (seconds / pictures - self._each)
-        self._metrics.batch.observe(pictures)
+    def _count(self, seconds: float) -> None:
+        self._each += 0.2 * (seconds - self._each)
         self._metrics.fill_seconds.observe(seconds)
 
 

@@ -24,10 +24,7 @@ class Metrics:
             registry=self.registry,
         )  # fmt: skip
         self.fill_seconds = Histogram(
-            "pconv_fill_seconds", "A worker's time for one batch.", buckets=_SECONDS, registry=self.registry
-        )
-        self.batch = Histogram(
-            "pconv_batch_size", "Pictures filled together.", buckets=(1, 2, 3, 4, 6, 8, 16), registry=self.registry
+            "pconv_fill_seconds", "A worker's time for one photo.", buckets=_SECONDS, registry=self.registry
         )
         self.pixels = Counter("pconv_pixels", "Pixels of all photos that were filled.", registry=self.registry)
         self.waiting = Gauge("pconv_queue_length", "Fills that wait for a worker.", registry=self.registry)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from pconv.filling.fill import SEEDS
 from pconv.serve.options import FORMATS, MAX_REACH
 
 DESCRIPTION = """
@@ -78,6 +79,14 @@ INPAINT: dict[str, Any] = {
                             "grow": {**_REACH, "description": "Pixels by which the hole grows"},
                             "feather": {**_REACH, "description": "Pixels inside the hole's edge that blend"},
                             "invert": {"type": "boolean", "default": False, "description": "Black is filled"},
+                            "seed": {
+                                "type": "integer",
+                                "minimum": 0,
+                                "maximum": SEEDS - 1,
+                                "default": 0,
+                                "description": "Chooses another texture for the same hole; a model whose `seeds` in"
+                                " `/api/v1/info` are 1 has only one",
+                            },
                             "format": {
                                 "type": "string",
                                 "enum": ["same", *FORMATS],

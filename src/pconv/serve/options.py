@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
+from pconv.filling.fill import SEEDS
 from pconv.serve.refusals import RefusedError
 
 FORMATS = {
@@ -27,6 +28,7 @@ class Options:
         grow: pixels by which the hole grows.
         feather: pixels inside the hole over which the fill blends with what was there.
         invert: the mask's black is the hole.
+        seed: 0 to 63, chooses another texture for the same hole.
         suffix: of the answer's format; None: the photo's own.
         quality: of a lossy answer, 1..100; None: the photo's own, or a high one.
     """
@@ -34,6 +36,7 @@ class Options:
     grow: int = 0
     feather: int = 0
     invert: bool = False
+    seed: int = 0
     suffix: str | None = None
     quality: int | None = None
 
@@ -45,6 +48,7 @@ def parse_options(fields: Mapping[str, bytes | bytearray]) -> Options:
         grow=_number("grow", texts.get("grow", "0"), 0, MAX_REACH),
         feather=_number("feather", texts.get("feather", "0"), 0, MAX_REACH),
         invert=_choice("invert", texts.get("invert", "false"), {"true": True, "false": False}),
+        seed=_number("seed", texts.get("seed", "0"), 0, SEEDS - 1),
         suffix=_choice("format", texts.get("format", "same"), {"same": None, **FORMATS}),
         quality=_number("quality", texts["quality"], 1, 100) if "quality" in texts else None,
     )

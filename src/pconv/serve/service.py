@@ -96,12 +96,12 @@ class Service:
             kind = (await self._in_thread(look, original, "the original", self.settings)).kind
         with self._holding(seen.pixels * (1 if original is None else 2)):
             task = await self._in_thread(open_task, image, mask, options, self.settings)
-            ratio, notes = task.hole_ratio, task.notes
+            ratio, notes = task.hole_ratio, list(task.notes)
             photo, source = task.photo, None
             if original is not None:
                 source = await self._in_thread(open_original, original, photo, options, self.settings)
             if ratio:
-                job = Job(task, options.feather)
+                job = Job(task, options.feather, self.fillers[0].usable_seed(options.seed, notes.append))
                 del task, photo
                 with _told():
                     photo = await self.jobs.run(job)

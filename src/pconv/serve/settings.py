@@ -18,7 +18,6 @@ class Settings:
         max_pixels: of one photo.
         seconds: that one request may take from its last byte on.
         queue: requests that may wait for a worker.
-        batch: small pictures of one size that are filled together.
         uploads: requests that may be under way at one time, in whatever state.
     """
 
@@ -28,7 +27,6 @@ class Settings:
     max_pixels: int = 100 * MB
     seconds: float = 300.0
     queue: int = 32
-    batch: int = 4
     uploads: int = 128
 
     @property
