@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import pytest
 from desk import Desk
 from PIL import Image
 
+STUB = Path(__file__).with_name("stub_server.py")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 INSTALL = "Debian: apt-get install chromium; and pip install 'pconv[dev]', or name another with PCONV_CHROMIUM"
 
@@ -42,7 +44,27 @@ def browser():
 
 @pytest.fixture(scope="session")
 def address(browser) -> Iterator[str]:
-    command = [sys.executable, "-m", "pconv", "serve", "--port", "0", "--backend", "onnxruntime"]
+    with serving("-m", "pconv", "serve", "--backend", "onnxruntime") as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def stub_address(browser) -> Iterator[str]:
+    """A server whose fill of a hole is one grey per seed."""
+    with serving(STUB, "1") as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def one_seed_address(browser) -> Iterator[str]:
+    """A server whose network has no noise inputs."""
+    with serving(STUB, "0") as address:
+        yield address
+
+
+@contextmanager
+def serving(*arguments: str | Path) -> Iterator[str]:
+    command = [sys.executable, *arguments, "--port", "0"]
     server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     try:
         said = []
@@ -63,13 +85,13 @@ def address(browser) -> Iterator[str]:
 
 
 @pytest.fixture
-def desks(browser, address):
+def desks(browser, request):
     """Makes tabs; checks when the test is over that none of them had anything to complain about."""
     opened = []
 
-    def make(**options) -> Desk:
+    def make(server: str = "address", **options) -> Desk:
         size = {} if "viewport" in options else {"viewport": {"width": 900, "height": 620}}
-        desk = Desk(browser.new_context(**{**size, **options}), address)
+        desk = Desk(browser.new_context(**{**size, **options}), request.getfixturevalue(server))
         opened.append(desk)
         return desk
 

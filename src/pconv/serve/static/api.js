@@ -5,7 +5,7 @@ import { keep, kept } from "./kept.js";
 const TOKEN = "pconv-token";
 
 /** @typedef {{name: string, version: string, model: string, backend: string, device: string,
- *             limits?: {bytes?: number, pixels?: number}}} Info */
+ *             seeds?: number, limits?: {bytes?: number, pixels?: number}}} Info */
 /** @typedef {{blob: Blob, seconds: number | null, ratio: number | null, notes: string}} Answer */
 
 export class ApiError extends Error {

@@ -105,28 +105,65 @@ export class App {
       return warn("Everything is marked, so nothing is left to fill it from: erase some of the marking.");
     }
     await this.work("Filling", async (signal, progress) => {
-      const image = editor.current;
-      const kind = await kindOf(image);
-      const mask = await encodeMask(editor.map, 1);
-      const fields = { image: named(image, editor.name, kind), mask, feather: String(this.feather) };
-      const ask = (/** @type {string} */ format) => inpaint({ ...fields, format }, { onUpload: progress.upload, signal });
-      // As PNG, no fill rounds what another fill left alone. It holds what all other formats do, but for CMYK's inks.
-      const { blob, seconds, ratio, notes } = await ask(kind === "png" ? "same" : "png").catch((error) => {
-        if (error instanceof ApiError && error.code === "format" && kind !== "png") return ask("same");
-        throw error;
-      });
-      const picture = await decodePhoto(blob).catch(() => {
-        throw new ApiError("answer", "What the server sent back is not a picture; nothing has changed.");
-      });
-      if (picture.width !== editor.map.width || picture.height !== editor.map.height) {
-        const size = `${picture.width} × ${picture.height}`;
-        throw new ApiError("answer_size", `The server sent back a picture of another size (${size}); it is not used.`);
-      }
-      this.pictures.put(editor.nextVersion, picture);
+      const { blob, ratio, after } = await this.filled(editor.current, editor.map, 0, signal, progress);
       editor.fill(blob);
-      const share = ratio === null ? "" : ` ${percent(ratio)} of the photo`;
-      say(`Filled${share}${seconds === null ? "" : ` in ${seconds.toFixed(1)} s`}.${notes && ` ${notes}`}`);
+      say(`Filled${ratio === null ? "" : ` ${percent(ratio)} of the photo`}${after}`);
     }, () => this.fill());
+  }
+
+  /** How many fills of one hole the server's model has; 1 until the server has said it. */
+  get seeds() {
+    return this.info?.seeds ?? 1;
+  }
+
+  get canFillAgain() {
+    return this.idle && this.seeds > 1 && this.editor.history.made !== null;
+  }
+
+  /** Fill what the last fill filled, from the same photo, with the next seed. */
+  async fillAgain() {
+    if (!this.idle) return;
+    this.painter.lift();
+    const { editor, seeds } = this;
+    const last = editor.history.made;
+    if (!last) return say("Nothing is filled yet: paint over what should go, then press Fill.");
+    if (seeds < 2) return say("The server’s model fills a hole in one way only.");
+    await this.work("Filling", async (signal, progress) => {
+      const seed = (last.seed + 1) % seeds;
+      const { blob, after } = await this.filled(editor.blob(last.from), editor.holeOf(last), seed, signal, progress);
+      editor.fillAgain(blob, { ...last, seed });
+      say(`Another fill (${seed + 1} of ${seeds})${after} Undo brings back the one before.`);
+    }, () => this.fillAgain());
+  }
+
+  /**
+   * Have a version of the photo filled; the answer is shown once the editor has it as its next version.
+   * @param {Blob} image
+   * @param {HoleMap} map
+   * @param {number} seed
+   * @param {AbortSignal} signal
+   * @param {{upload: (share: number) => void}} progress
+   */
+  async filled(image, map, seed, signal, progress) {
+    const { editor } = this;
+    const kind = await kindOf(image);
+    const mask = await encodeMask(map, 1);
+    const fields = { image: named(image, editor.name, kind), mask, feather: String(this.feather), seed: String(seed) };
+    const ask = (/** @type {string} */ format) => inpaint({ ...fields, format }, { onUpload: progress.upload, signal });
+    // As PNG, no fill rounds what another fill left alone. It holds what all other formats do, but for CMYK's inks.
+    const { blob, seconds, ratio, notes } = await ask(kind === "png" ? "same" : "png").catch((error) => {
+      if (error instanceof ApiError && error.code === "format" && kind !== "png") return ask("same");
+      throw error;
+    });
+    const picture = await decodePhoto(blob).catch(() => {
+      throw new ApiError("answer", "What the server sent back is not a picture; nothing has changed.");
+    });
+    if (picture.width !== map.width || picture.height !== map.height) {
+      const size = `${picture.width} × ${picture.height}`;
+      throw new ApiError("answer_size", `The server sent back a picture of another size (${size}); it is not used.`);
+    }
+    this.pictures.put(editor.nextVersion, picture);
+    return { blob, ratio, after: `${seconds === null ? "" : ` in ${seconds.toFixed(1)} s`}.${notes && ` ${notes}`}` };
   }
 
   async download() {

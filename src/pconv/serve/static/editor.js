@@ -7,6 +7,8 @@ import { History } from "./history.js";
 /** @typedef {import("./storage.js").Saved} Saved */
 /** @typedef {import("./storage.js").Change} Change */
 /** @typedef {import("./holes.js").Box} Box */
+/** @typedef {import("./history.js").Made} Made */
+/** @typedef {import("./history.js").Step} Step */
 
 export class Editor {
   /** @param {Storage} storage */
@@ -123,13 +125,35 @@ export class Editor {
 
   /** Go on with a filled photo: nothing is marked in it. @param {Blob} blob */
   fill(blob) {
+    this.map.begin();
+    const box = this.map.clear();
+    this.exchange(blob, { what: "fill", changes: this.map.commit() });
+    this.onChange(box);
+  }
+
+  /**
+   * Go on with another fill in the place of the last one. What was marked since then stays marked.
+   * @param {Blob} blob
+   * @param {Made} made
+   */
+  fillAgain(blob, made) {
+    this.exchange(blob, { what: "another fill", changes: new Map(), made });
+    this.onChange(null);
+  }
+
+  /** The hole map of a fill. @param {Made} made */
+  holeOf({ hole }) {
+    const map = new HoleMap(this.map.width, this.map.height);
+    for (const [number, bits] of hole) map.setTile(number, bits);
+    return map;
+  }
+
+  /** One step to a new version of the photo. @param {Blob} blob @param {Omit<Step, "from" | "to">} step */
+  exchange(blob, step) {
     const from = this.version;
     this.newest = this.version = this.nextVersion;
     this.versions.set(this.version, blob);
-    this.map.begin();
-    const box = this.map.clear();
-    this.push({ what: "fill", changes: this.map.commit(), from, to: this.version }, this.version);
-    this.onChange(box);
+    this.push({ ...step, from, to: this.version }, this.version);
   }
 
   undo() {
@@ -140,7 +164,7 @@ export class Editor {
     return this.go(this.history.redo(), "to");
   }
 
-  /** @param {import("./history.js").Step | null} step @param {"from" | "to"} side */
+  /** @param {Step | null} step @param {"from" | "to"} side */
   go(step, side) {
     if (!step) return null;
     const box = this.map.flip(step.changes);
@@ -150,7 +174,7 @@ export class Editor {
     return step;
   }
 
-  /** @param {import("./history.js").Step} step @param {number} [added] a new version of the photo */
+  /** @param {Step} step @param {number} [added] a new version of the photo */
   push(step, added) {
     const { number, forgotten } = this.history.push(step);
     const used = this.history.versions.add(0).add(this.version);

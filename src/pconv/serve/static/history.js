@@ -8,6 +8,14 @@
  * @property {Changes} changes bits of the hole map that it flipped
  * @property {number} from the photo's version before it
  * @property {number} to the photo's version after it
+ * @property {Made} [made] of another fill of a hole: how
+ */
+
+/**
+ * @typedef {object} Made What a fill was made of.
+ * @property {number} from the photo's version that was filled
+ * @property {Changes} hole the bits of the hole map that were marked
+ * @property {number} seed
  */
 
 const MOST_STEPS = 500;
@@ -60,14 +68,27 @@ export class History {
     return this.canRedo ? this.steps[this.position++] : null;
   }
 
-  /** The versions of the photo that a step leads to or from. */
+  /**
+   * What the photo's last fill was made of, with the seed that its hole was filled with last, be it undone or not.
+   * @returns {Made | null} null: no fill is done
+   */
+  get made() {
+    const step = this.steps.slice(0, this.position).findLast(({ from, to }) => from !== to);
+    if (!step) return null;
+    const { from, hole } = step.made ?? { from: step.from, hole: step.changes };
+    const seed = this.steps.findLast(({ made }) => made?.from === from)?.made?.seed ?? 0;
+    return { from, hole, seed };
+  }
+
+  /** The versions of the photo that a step leads to or from, or needs. */
   get versions() {
-    return new Set(this.steps.flatMap((step) => [step.from, step.to]));
+    return new Set(this.steps.flatMap(({ from, to, made }) => [from, to, made?.from ?? from]));
   }
 
   get bytes() {
+    const all = new Set(this.steps.flatMap(({ changes, made }) => [...changes.values(), ...(made?.hole.values() ?? [])]));
     let sum = 0;
-    for (const step of this.steps) for (const bits of step.changes.values()) sum += bits.byteLength;
+    for (const bits of all) sum += bits.byteLength; // all fills of a hole share its bits
     return sum;
   }
 }

@@ -43,6 +43,7 @@ app.onState = () => {
   button("clear-button").disabled = !app.idle || !map.count;
   button("fill-button").disabled = !app.idle;
   button("fill-button").classList.toggle("waiting", !map.count);
+  button("another-button").disabled = !app.canFillAgain;
   button("compare-button").disabled = !compare.possible;
   button("download-button").disabled = !app.idle;
   input("size").value = String(Math.round((100 * Math.log(painter.size)) / Math.log(painter.largest)));
@@ -198,6 +199,7 @@ const clicks = {
   "redo-button": () => app.redo(),
   "clear-button": () => app.clear(),
   "fill-button": () => app.fill(),
+  "another-button": () => app.fillAgain(),
   "import-button": () => maskInput.click(),
   "export-button": () => app.exportMask(),
   "alert-close": unwarn,
@@ -218,6 +220,7 @@ const keyboard = new Keyboard(app, pointers, {
   "[": () => resizeBy(-1),
   "]": () => resizeBy(1),
   f: () => app.fill(),
+  a: () => app.fillAgain(),
   g: growByInput,
   d: () => app.download(),
   i: () => app.idle && maskInput.click(),
@@ -266,6 +269,7 @@ async function learn() {
   try {
     const info = await getInfo();
     app.info = info;
+    app.onState();
     const on = `${info.backend} on ${info.device}`;
     element("about", HTMLSpanElement).textContent = `pconv ${info.version}, model ${info.model}, ${on}.`;
   } catch (error) {
