@@ -80,8 +80,8 @@ def make_clients(count: int, side: int) -> list[Client]:
 
 
 @contextmanager
-def server(queue: int, batch: int) -> Iterator[str]:
-    command = [sys.executable, "-m", "pconv", "serve", "--port", "0", "--queue", str(queue), "--batch", str(batch)]
+def server(queue: int) -> Iterator[str]:
+    command = [sys.executable, "-m", "pconv", "serve", "--port", "0", "--queue", str(queue)]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     assert process.stderr
     try:
@@ -131,12 +131,8 @@ async def watch(http: httpx.AsyncClient, every: float) -> list[float]:
 
 
 async def resident(http: httpx.AsyncClient) -> float:
-    return await counter(http, "process_resident_memory_bytes") / 1e6
-
-
-async def counter(http: httpx.AsyncClient, name: str) -> float:
-    found = re.search(rf"^{name} (\S+)$", (await http.get("/metrics")).text, re.M)
-    return float(found[1]) if found else 0.0
+    found = re.search(r"^process_resident_memory_bytes (\S+)$", (await http.get("/metrics")).text, re.M)
+    return float(found[1]) / 1e6 if found else 0.0
 
 
 async def load(url: str, clients: list[Client], seconds: float) -> dict[str, float]:
@@ -152,8 +148,6 @@ async def load(url: str, clients: list[Client], seconds: float) -> dict[str, flo
         after = await resident(http)
         watching.cancel()
         memory = await watching
-        batches = await counter(http, "pconv_batch_size_count")
-        pictures = await counter(http, "pconv_batch_size_sum")
     third = max(len(memory) // 3, 1)
     return {
         "wall": wall,
@@ -161,7 +155,6 @@ async def load(url: str, clients: list[Client], seconds: float) -> dict[str, flo
         "memory_last_third": float(np.median(memory[-third:])),
         "memory_highest": max(memory),
         "memory_after": after,
-        "pictures_per_batch": pictures / max(batches, 1),
     }
 
 
@@ -171,12 +164,11 @@ async def load(url: str, clients: list[Client], seconds: float) -> dict[str, flo
 @click.option("--side", default=512, show_default=True, help="Pixels.")
 @click.option("--seconds", default=45.0, show_default=True)
 @click.option("--queue", default=32, show_default=True)
-@click.option("--batch", default=4, show_default=True)
-def main(quick: bool, clients: int, side: int, seconds: float, queue: int, batch: int) -> None:
+def main(quick: bool, clients: int, side: int, seconds: float, queue: int) -> None:
     if quick:
         clients, side, seconds = 10, 256, 8.0
     everyone = make_clients(clients, side)
-    with server(queue, batch) as url:
+    with server(queue) as url:
         about = asyncio.run(load(url, everyone, seconds))
     plain = np.array([s for client in everyone for s in client.seconds])
     waited = np.array([s for client in everyone for s in client.with_waiting])
@@ -193,7 +185,6 @@ def main(quick: bool, clients: int, side: int, seconds: float, queue: int, batch
         f"{clients} clients, {side} px, {about['wall']:.0f} s, {machine()}",
     )
     print(f"\n{len(plain)} answers, {len(plain) / about['wall']:.1f} per second, {len(wrong)} wrong, {busy} times 503")
-    print(f"{about['pictures_per_batch']:.2f} pictures per batch")
     print(
         f"server's memory: {about['memory_first_third']:.0f} MB in the first third, "
         f"{about['memory_last_third']:.0f} MB in the last, {about['memory_highest']:.0f} MB at most, "
