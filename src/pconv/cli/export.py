@@ -18,15 +18,26 @@ from pconv.errors import InputError, ModelError
     "--image", type=click.Choice(["float", "uint8"]), default="float", show_default=True, help="What the graph takes."
 )
 @click.option("--fp16-weights", is_flag=True, help="Store weights in half precision: half the file.")
+@click.option(
+    "--external-data",
+    is_flag=True,
+    help="Store no weights, but refer to those in MODEL, in the same folder and precision (ONNX external data).",
+)
 @click.option("--opset", type=click.IntRange(min=13), default=17, show_default=True, help="Of ONNX.")
 @click.option("--force", is_flag=True, help="Allow OUT to replace MODEL.")
 def export(
-    model: str, out: Path, image: Literal["float", "uint8"], fp16_weights: bool, opset: int, force: bool
+    model: str,
+    out: Path,
+    image: Literal["float", "uint8"],
+    fp16_weights: bool,
+    external_data: bool,
+    opset: int,
+    force: bool,
 ) -> None:
     """Write MODEL, a checkpoint or a bundled model's name, as an ONNX graph that does the whole job of filling.
 
-    Inputs: image (batch, 3, height, width), float32 in 0..1 or uint8, and hole (batch, 1, height, width), uint8,
-    non-zero = fill. Outputs: filled, like image; reached, bool, false deep in holes wider than the network sees.
+    Inputs: image (batch, 3, height, width), float32 in 0..1 or uint8; hole (batch, 1, height, width), uint8, non-zero
+    = fill; depending on the network also estimate, seed and origin (docs/onnx.md). Output: filled, like image.
     """
     from pconv.models import GRAPH, find_model
 
@@ -40,5 +51,6 @@ def export(
         from pconv.nn.onnx_graph import save_onnx
     network, recipe = load_network(path)
     with wrong_usage(InputError), writing_to(out):
-        save_onnx(network, out, recipe, image=image, fp16_weights=fp16_weights, opset=opset)
+        weights = path if external_data else None
+        save_onnx(network, out, recipe, image=image, fp16_weights=fp16_weights, opset=opset, weights=weights)
     click.echo(f"{out}: {out.stat().st_size / 1e6:.1f} MB, opset {opset}, image {image}")

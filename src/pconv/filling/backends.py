@@ -90,7 +90,7 @@ class OnnxRuntimeBackend:
         options.log_severity_level = 3
         options.intra_op_num_threads = _threads()
         try:
-            self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+            self._session = onnxruntime.InferenceSession(path.resolve(), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # its errors share no base class but this
             raise _unreadable(path, error) from error
         self.path = path
@@ -130,7 +130,7 @@ class OpenVinoBackend:
         if precision != "auto":
             options["INFERENCE_PRECISION_HINT"] = {"fp32": "f32", "bf16": "bf16"}[precision]
         try:
-            model = core.read_model(path)
+            model = core.read_model(path.resolve())
             self._compiled = core.compile_model(model, "CPU", options)
         except RuntimeError as error:
             raise _unreadable(path, error) from error

@@ -30,7 +30,8 @@ def find_model(model: str | Path, suffix: str = CHECKPOINT) -> Path:
     Args:
         model: a bundled model's name; a file's path; a URL, which ends in ``#sha256=HASH`` and is downloaded once; or
             "paper", whose path or URL the environment variable PCONV_PAPER tells.
-        suffix: the form of a bundled model that is wanted.
+        suffix: the form of a bundled model that is wanted. Its graph has its weights in its checkpoint, so both are
+            looked at.
 
     Raises:
         ModelError: no such model, or a bundled one is not as we shipped it.
@@ -38,7 +39,8 @@ def find_model(model: str | Path, suffix: str = CHECKPOINT) -> Path:
     """
     name = str(model)
     if name in BUNDLED:
-        return _unchanged(Path(__file__).parent / f"{name}{suffix}")
+        checkpoint = _unchanged(Path(__file__).parent / f"{name}{CHECKPOINT}")
+        return _unchanged(checkpoint.with_suffix(suffix))
     if name in ELSEWHERE:
         return _elsewhere(name).file()
     source = parse_source(name)

@@ -62,12 +62,15 @@ def save_onnx(
         image: what the graph takes and gives.
         fp16_weights: store weights in half precision, to be computed with in single; halves the file.
         opset: of ONNX, from 13.
-        weights: a checkpoint of the same network in the folder of ``path``. The graph then refers to the weights in
-            it, and has none of its own.
+        weights: a checkpoint of the same network, in the same precision and in the folder of ``path``. The graph then
+            refers to its weights (ONNX external data) and stores none.
 
     Raises:
-        InputError: ``opset`` is older, or newer than the onnx package knows.
+        InputError: ``opset`` is older, or newer than the onnx package knows; ``weights`` is in another folder or
+            holds other numbers than the graph would.
     """
+    if weights is not None and weights.resolve().parent != path.resolve().parent:
+        raise InputError(f"a graph finds its weights in its own folder only: write it beside {weights}, not to {path}")
     newest = onnx.defs.onnx_opset_version()
     if not LOWEST_OPSET <= opset <= newest:
         raise InputError(f"this onnx package knows opsets up to {newest}, and pconv needs {LOWEST_OPSET}; got {opset}")
@@ -89,7 +92,11 @@ def save_onnx(
 
 
 def refer_to(model: onnx.ModelProto, weights: Path) -> None:
-    """Replace the constants that a safetensors file holds under the same name, bit for bit, by references to it."""
+    """Replace the constants that a safetensors file holds under the same name, bit for bit, by references to it.
+
+    Raises:
+        InputError: it holds other bits under that name.
+    """
     content = weights.read_bytes()
     length = int.from_bytes(content[:8], "little")
     begin = 8 + length
@@ -100,7 +107,8 @@ def refer_to(model: onnx.ModelProto, weights: Path) -> None:
         start, end = entries[tensor.name]["data_offsets"]
         if content[begin + start : begin + end] != tensor.raw_data:
             raise InputError(
-                f"{weights} holds another {tensor.name} than the network: give a checkpoint of the same one"
+                f"{weights} holds another {tensor.name} than the graph: give the network's own checkpoint, and "
+                f"write the graph in its precision"
             )
         tensor.ClearField("raw_data")
         tensor.data_location = onnx.TensorProto.EXTERNAL

@@ -240,9 +240,10 @@ class PConvUNet(nn.Module):
     """The inpainting network (Liu et al., section 3.2; the default model's differences are in :class:`UNetConfig`).
 
     ``output = net(image, valid)``: image ``(B, C, H, W)``, values in 0..1 for photos; what lies in holes is never
-    read. valid ``(B, 1, H, W)`` or ``(B, C, H, W)``, non-zero = known. The output ``(B, C, H, W)`` is the prediction
-    for every pixel, not clipped; keep the known ones with :func:`composite`. Any height and width: sizes that are no
-    multiple of 2^depth are padded as hole at the bottom and right, and cropped back.
+    read. valid ``(B, 1, H, W)`` or ``(B, C, H, W)``, non-zero = known; B may be 1 where one serves all. The output
+    ``(B, C, H, W)`` is the prediction for every pixel, not clipped; keep the known ones with :func:`composite`. Any
+    height and width: sizes that are no multiple of 2^depth are padded as hole at the bottom and right, and cropped
+    back.
     """
 
     def __init__(self, config: UNetConfig) -> None:
@@ -316,8 +317,10 @@ def prepare(config: UNetConfig, image: Tensor, valid: Tensor, estimate: Tensor |
     Raises:
         ValueError: the network of ``config`` cannot take these.
     """
+    batch, _, height, width = image.shape
     if (
         image.shape[1] != config.in_channels
+        or valid.shape[0] not in (1, batch)
         or valid.shape[1] not in (1, config.in_channels)
         or valid.shape[2:] != image.shape[2:]
     ):
@@ -325,8 +328,11 @@ def prepare(config: UNetConfig, image: Tensor, valid: Tensor, estimate: Tensor |
             f"the network takes an image (B, {config.in_channels}, H, W) and its validity (B, 1, H, W) or "
             f"(B, {config.in_channels}, H, W); got {tuple(image.shape)} and {tuple(valid.shape)}"
         )
-    valid = valid != 0
-    height, width = image.shape[2:]
+    if estimate is not None and (estimate.shape[0] not in (1, batch) or estimate.shape[1:] != (1, height, width)):
+        raise ValueError(
+            f"estimate must be (B, 1, H, W) for an image {tuple(image.shape)}; got {tuple(estimate.shape)}"
+        )
+    valid = (valid != 0).expand(batch, -1, -1, -1)
     around = (0, -width % config.multiple, 0, -height % config.multiple)
 
     def padded(maps: Tensor) -> Tensor:
@@ -349,6 +355,8 @@ def prepare(config: UNetConfig, image: Tensor, valid: Tensor, estimate: Tensor |
 
 def finish(config: UNetConfig, predicted: Tensor, surface: Tensor | None) -> Tensor:
     """From what the last level gives to the image's values; the other end of :func:`prepare`."""
+    if surface is not None:
+        predicted = predicted.to(surface.dtype)  # autocast computes the levels in less
     if surface is not None and config.surface == "trust":
         colour, trust = torch.split(predicted, [config.in_channels, 1], dim=1)
         predicted = torch.lerp(surface, colour, torch.sigmoid(trust))
