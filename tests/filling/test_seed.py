@@ -15,11 +15,11 @@ from pconv import Inpainter, InputError
 from pconv.cli.inpaint import inpaint as command
 from pconv.filling.fill import SEEDS, fill_holes
 from pconv.filling.pictures import ArrayPicture
-from pconv.filling.regions import GRID
 from pconv.filling.work import Settings
 from pconv.photos.photo import from_pil
 
 MIB = 2**20
+NOISE = 16  # pixels of one value of the coarsest noise input
 
 
 class Fake:
@@ -106,7 +106,7 @@ def test_every_tile_knows_its_place_in_the_photo(height, width, layout, multiple
     expected = np.stack([rows / 4096, columns / 4096, np.full(len(rows), seed / SEEDS)], axis=1)
     assert np.abs(photo[hole] - expected).max() < 1e-6
     assert (photo[~hole] == 0.5).all()
-    assert all(row % GRID == column % GRID == 0 for row, column in backend.origins)
+    assert all(row % NOISE == column % NOISE == 0 for row, column in backend.origins)
 
 
 def test_smaller_pictures_of_wide_holes_get_the_seed_and_begin_on_the_grid_too():
@@ -116,7 +116,7 @@ def test_smaller_pictures_of_wide_holes_get_the_seed_and_begin_on_the_grid_too()
     fill_holes(backend, ArrayPicture(np.full((900, 1100, 3), 0.5, np.float32), 3), hole, 48 * MIB, seed=5)
     assert len(backend.origins) > 5
     assert set(backend.seeds) == {5}
-    assert all(row % GRID == column % GRID == 0 for row, column in backend.origins)
+    assert all(row % NOISE == column % NOISE == 0 for row, column in backend.origins)
 
 
 @settings(max_examples=60, deadline=None)

@@ -6,7 +6,6 @@ network's strides changes a fill more than all context does.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -20,11 +19,9 @@ PSNR not at all (benchmarks/context.py)."""
 OVERLAP = 2 * CONTEXT
 """Pixels over which neighbouring tiles are blended: in the middle of it each has its context."""
 
-GRID = 16
-"""Boxes and tiles begin at multiples of so many pixels: noise inputs have one value for up to 16 x 16 of them."""
-
 CELL = 32
-"""Holes are grouped on a grid of this many pixels, one word of bits."""
+"""Holes are grouped on a grid of this many pixels, one word of bits. So boxes begin at multiples of 16 whatever the
+network's multiple: a value of a noise input stands for up to 16 x 16 pixels."""
 
 WORTH_MERGING = 1.2
 """Boxes are computed as one if that costs at most this much more."""
@@ -76,10 +73,9 @@ def regions(wanted: NDArray[np.bool_], multiple: int) -> Iterator[Region]:
 
     Args:
         wanted: True where a colour is to be computed.
-        multiple: boxes begin at multiples of it and of GRID, and end there or at the border.
+        multiple: a power of two; boxes begin at multiples of it and of 16, and end there or at the border.
     """
     height, width = wanted.shape
-    multiple = math.lcm(multiple, GRID)
     cells = _cells(wanted)
     labels, boxes = _groups(_widened(cells, CONTEXT // CELL))
     merged = _merged([_aligned(box, multiple, height, width) for box in boxes])
