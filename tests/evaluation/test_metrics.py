@@ -127,7 +127,7 @@ def test_gram_distance_does_not_depend_on_where_the_same_texture_lies():
     assert gram_distance([moved], [truth], hole) == pytest.approx(0, abs=1e-6)
 
 
-def test_blur_and_noise_both_raise_the_gram_distance():
+def test_blurring_the_truth_and_noise_on_it_raise_the_gram_distance():
     torch.manual_seed(0)
     vgg = VGG16Features(2)
     truth = data.astronaut()[150:246, 200:296]

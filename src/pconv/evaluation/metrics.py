@@ -90,7 +90,7 @@ def vgg_distance(picture: Sequence[Tensor], truth: Sequence[Tensor]) -> float:
 
 def gram_distance(picture: Sequence[Tensor], truth: Sequence[Tensor], hole: Hole) -> float:
     """The distance of the Gram matrices inside the hole, of two :func:`vgg_features`: the sum over the pools of
-    sum |G_picture - G_truth| / sum |G_truth|. Blur and noise both raise it.
+    sum |G_picture - G_truth| / sum |G_truth|. Blurring the truth raises it, and so does noise on the truth.
 
     G = (f w)(f w)^T / sum(w) / channels, for features f ``(channels, positions)`` and the hole w, averaged down to
     their size.
