@@ -31,6 +31,23 @@ def test_paint_fill_and_download(desk, photo):
     assert (before[hole] != after[hole]).any(axis=1).mean() > 0.9
 
 
+def test_another_fill_of_the_same_hole_has_another_texture(desk, photo):
+    """With the bundled model; all else about the button is in test_another.py."""
+    desk.open(photo)
+    desk.stroke(*STROKE)
+    hole = desk.mask()
+    desk.fill(1)
+    _, first = desk.download()
+    desk.page.click("#another-button")
+    desk.ready(2)
+    before, one, two = pixels_of(photo), pixels_of(first), pixels_of(desk.download()[1])
+    assert np.array_equal(two[~hole], before[~hole])
+    assert (one[hole] != two[hole]).any(axis=1).mean() > 0.5
+    desk.page.keyboard.press("Control+z")
+    desk.ready(1)
+    assert desk.download()[1] == first
+
+
 def test_the_stroke_lies_where_it_was_painted_at_any_zoom(desk, photo):
     desk.open(photo)
     desk.size(9)
