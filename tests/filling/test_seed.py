@@ -28,7 +28,7 @@ class Fake:
     name, device, precision, path, recipe = "fake", "cpu", "fp32", Path("none"), {}
 
     def __init__(self, channels=3, multiple=128, noise=True):
-        self.channels, self.multiple, self.noise = channels, multiple, noise
+        self.channels, self.multiple, self.noise, self.estimates = channels, multiple, noise, False
         self.seeds, self.origins = [], []
 
     def fill(self, images, holes, *, seed=0, origin=(0, 0)):

@@ -35,6 +35,7 @@ class Backend(Protocol):
         channels: of the pictures it fills.
         multiple: of which heights and widths cost no padding.
         noise: whether the network has noise inputs, so that ``seed`` matters.
+        estimates: whether the network has a surface, so that ``estimate`` matters.
         recipe: how its weights came to be.
     """
 
@@ -45,6 +46,7 @@ class Backend(Protocol):
     channels: int
     multiple: int
     noise: bool
+    estimates: bool
     recipe: dict[str, Any]
 
     def fill(
@@ -97,7 +99,7 @@ class OnnxRuntimeBackend:
         names = [each.name for each in self._session.get_inputs()]
         self._graph = _Graph(path, self._session.get_modelmeta().custom_metadata_map, names)
         self.channels, self.multiple = self._graph.channels, self._graph.multiple
-        self.noise, self.recipe = self._graph.noise, self._graph.recipe
+        self.noise, self.estimates, self.recipe = self._graph.noise, self._graph.estimates, self._graph.recipe
 
     def fill(
         self,
@@ -141,7 +143,7 @@ class OpenVinoBackend:
         names = [each.any_name for each in self._compiled.inputs]
         self._graph = _Graph(path, {key: str(entry.value) for key, entry in metadata.items()}, names)
         self.channels, self.multiple = self._graph.channels, self._graph.multiple
-        self.noise, self.recipe = self._graph.noise, self._graph.recipe
+        self.noise, self.estimates, self.recipe = self._graph.noise, self._graph.estimates, self._graph.recipe
         self._of_thread = local()
 
     def fill(
@@ -178,7 +180,7 @@ class TorchBackend:
         network, self.recipe = load_network(path)
         self.path, self.device, self.precision = path, str(on), precision
         self.channels, self.multiple = network.config.in_channels, network.config.multiple
-        self.noise = network.config.noise_levels > 0
+        self.noise, self.estimates = network.config.noise_levels > 0, network.config.surface != "none"
         self._network = FusedUNet(network, {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]).to(on)
 
     def fill(
@@ -333,7 +335,7 @@ class _Graph:
         self.recipe: dict[str, Any] = json.loads(metadata["recipe"])
         self.channels: int = config["in_channels"]
         self.multiple = int(2 ** len(config["channels"]))
-        self.noise = "seed" in inputs
+        self.noise, self.estimates = "seed" in inputs, "estimate" in inputs
         self._maps: int = config.get("valid_channels", 1)
         self._inputs = frozenset(inputs)
 

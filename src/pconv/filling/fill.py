@@ -1,4 +1,4 @@
-"""Filling a picture of any size in bounded memory: regions, tiles, and smaller pictures for wide holes."""
+"""Filling an image of any size in bounded memory: regions, tiles, and a fill at half the size for wide holes."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from pconv.errors import ModelError
 from pconv.filling.backends import Backend
 from pconv.filling.pictures import ArrayPicture, Picture
 from pconv.filling.regions import Box, Region, regions, spans, tile_side
-from pconv.filling.wide import DEEP, depth_steps, doubled, halved_by_strips, halved_wish
+from pconv.filling.wide import cell_means, deep_inside, depth_steps, halved_by_strips, needed_at_half_size, start
 
 BYTES_PER_PIXEL = 700
 """What a run of the network takes at most for each pixel: the paper's network, the largest preset, on the hungriest
 backend (docs/performance.md). The bundled model takes half of it."""
 
-BLEND_STEPS = 6
-"""Of the blend between the rim of a wide hole and its inside."""
+NOISE_GRID = 16
+"""Images are placed at multiples of it, in pixels: the largest cell of noise inputs (four levels)."""
 
 FEATHER_STEPS = 32
 
@@ -41,6 +41,7 @@ def fill_holes(
     feather: int = 0,
     wanted: Hole | None = None,
     seed: int = 0,
+    corner: tuple[int, int] = (0, 0),
 ) -> None:
     """Fill ``picture`` in place where ``(H, W)`` ``hole`` is True.
 
@@ -52,34 +53,40 @@ def fill_holes(
         feather: pixels inside the hole's edge over which the fill is blended with what was there.
         wanted: which pixels of the hole to write; all of them if None.
         seed: 0 to SEEDS - 1: which texture a network with noise inputs gives the holes.
+        corner: row and column of the picture in the whole photo, if it is a part of one.
 
     Raises:
         ModelError: the network's output is not finite.
         DeviceMemoryError: the device has too little memory; the picture may be filled in part.
     """
     for region in regions(hole if wanted is None else wanted, backend.multiple):
-        _fill_region(backend, picture, hole[region.box.slices], region, memory, feather, seed)
+        _fill_region(backend, picture, hole[region.box.slices], region, memory, feather, seed, corner)
 
 
 def _fill_region(
-    backend: Backend, picture: Picture, hole: Hole, region: Region, memory: int, feather: int, seed: int
+    backend: Backend,
+    picture: Picture,
+    hole: Hole,
+    region: Region,
+    memory: int,
+    feather: int,
+    seed: int,
+    corner: tuple[int, int],
 ) -> None:
     box, wanted = region
-    inside = _inside_of(backend, picture, hole, region, memory, seed)
+    place = box.moved(*corner)
+    inside = _inside_of(backend, picture, hole, box, memory, seed, place)
     feather_steps = min(feather, FEATHER_STEPS)
     softened = depth_steps(hole, 0, feather, feather_steps) if feather else None
 
     def fill_tile(tile: Box) -> Colours:
-        unknown, place = hole[tile.slices], tile.moved(box.top, box.left)
-        known = np.where(unknown, np.float32(0), picture.read(*place.slices))
-        if inside is None:
-            return _run(backend, known, unknown, seed, place)
-        colours, share = doubled(inside.colours, *tile.slices), inside.share(tile)
-        if not (wanted[tile.slices] & (share < 1)).any():
-            return colours
-        deep = share == 1
-        rim = _run(backend, np.where(deep, colours, known), unknown & ~deep, seed, place)
-        return rim + (colours - rim) * share
+        unknown = hole[tile.slices]
+        known = np.where(unknown, np.float32(0), picture.read(*tile.moved(box.top, box.left).slices))
+        origin = (place.top + tile.top, place.left + tile.left)
+        if inside is None or not (deep := inside.deep[tile.slices]).any():
+            return _run(backend, known, unknown, seed, origin)
+        known = np.where(deep, start(inside.cells, *tile.slices), known)
+        return _run(backend, known, unknown, seed, origin, deep)
 
     side = tile_side(wanted, _most_pixels(memory, box))
     for rows, colours in _by_tiles(fill_tile, wanted, side, backend.channels):
@@ -101,30 +108,28 @@ def _most_pixels(memory: int, box: Box) -> float:
 
 
 class _Inside(NamedTuple):
-    """The inside of a region's wide holes, from a picture of half the size."""
+    """What the inside of a region's wide holes starts from."""
 
-    colours: NDArray[np.float16]
-    """``(C, h/2, w/2)``, filled."""
-    steps: NDArray[np.uint8]
-    """``(h, w)``: 0 where the region's own pixels decide, BLEND_STEPS where the inside does."""
-
-    def share(self, tile: Box) -> NDArray[np.float32]:
-        return self.steps[tile.slices].astype(np.float32) / np.float32(BLEND_STEPS)
+    cells: Colours
+    """``(C, h / CELL, w / CELL)``, from a fill at half the size."""
+    deep: Hole
+    """``(h, w)``: where it counts."""
 
 
 def _inside_of(
-    backend: Backend, picture: Picture, hole: Hole, region: Region, memory: int, seed: int
+    backend: Backend, picture: Picture, hole: Hole, box: Box, memory: int, seed: int, place: Box
 ) -> _Inside | None:
     """The inside of wide holes, or None where no hole is wide."""
-    box, wanted = region
-    steps = depth_steps(hole, DEEP / 2, DEEP, BLEND_STEPS)
-    if not (steps == BLEND_STEPS).any():
+    deep = deep_inside(hole)
+    if deep is None:
         return None
     half, half_hole = halved_by_strips(lambda rows: picture.read(*_rows_of(box, rows)), hole)
     half_picture = ArrayPicture(half.transpose(1, 2, 0), half.shape[0])
-    half_wanted = halved_wish(wanted & (steps > 0), half_hole)
-    fill_holes(backend, half_picture, half_hole, memory, wanted=half_wanted, seed=seed)
-    return _Inside(half, steps)
+    # Half a corner may lie between two cells of the noise: then its noise begins at the cell before.
+    top, left = (side // 2 // NOISE_GRID * NOISE_GRID for side in (place.top, place.left))
+    needed = needed_at_half_size(deep, half_hole)
+    fill_holes(backend, half_picture, half_hole, memory, wanted=needed, seed=seed, corner=(top, left))
+    return _Inside(cell_means(half), deep)
 
 
 def _by_tiles(
@@ -161,12 +166,27 @@ def _blend_into(colours: Colours, before: Colours) -> None:
         colours[..., :length] = before + (colours[..., :length] - before) * share
 
 
-def _run(backend: Backend, known: Colours, unknown: Hole, seed: int, place: Box) -> Colours:
-    """One run of the network over ``(C, h, w)``, which lies at ``place`` in its picture."""
+def _run(
+    backend: Backend,
+    known: Colours,
+    unknown: Hole,
+    seed: int,
+    origin: tuple[int, int],
+    deep: Hole | None = None,
+) -> Colours:
+    """One run of the network over ``(C, h, w)``, which lies at ``origin`` in the photo.
+
+    Where ``deep`` is True, ``known`` holds estimates. A network without a surface takes them for known.
+    """
     if not unknown.any():
         return known
-    picture, hole = np.ascontiguousarray(known[None]), np.ascontiguousarray(unknown[None, None])
-    filled: Colours = backend.fill(picture, hole, seed=seed, origin=(place.top, place.left))[0]
+    estimate = None
+    if deep is not None and backend.estimates:
+        estimate = deep[None, None]
+    elif deep is not None:
+        unknown = unknown & ~deep
+    image, hole = np.ascontiguousarray(known[None]), np.ascontiguousarray(unknown[None, None])
+    filled: Colours = backend.fill(image, hole, seed=seed, origin=origin, estimate=estimate)[0]
     if not np.isfinite(filled).all():
         raise ModelError("the model's output is not finite: its training diverged; use another checkpoint")
     return filled

@@ -1,8 +1,8 @@
-"""Wide holes from smaller pictures: what a small picture says about the inside of a large hole.
+"""Wide holes: the smooth surface inside them starts from a fill at half the size, where they are half as wide.
 
-A network sees so far, and was trained on holes of so many pixels. Deeper than DEEP inside a hole the colours
-come from the picture at half its size, where the hole is half as wide, and so on; the network then fills the rim,
-with the inside as known, and both are blended where they meet.
+The network continues edges and colours some 60 pixels into a hole. A fill at half the size continues them twice as
+far. Its means over small cells become the surface that the network starts from at full size. The means leave out
+texture: the network would amplify it instead of making its own.
 """
 
 from __future__ import annotations
@@ -15,14 +15,41 @@ from PIL import Image
 
 from pconv.photos.grow import grown
 
-DEEP = 24
-"""Pixels from the nearest known one beyond which half the size does better (docs/performance.md, "Wide holes")."""
+WIDE = 100
+"""Pixels from the nearest known one: a hole that has pixels as deep is wide (docs/wide-holes.md)."""
+
+DEEP = 32
+"""Depth, in pixels, from which pixels of a wide hole start from the fill at half the size."""
+
+CELL = 8
+"""Side of the cells, in pixels, over which the fill at half the size is averaged."""
 
 _STRIP = 256
 """Rows that are halved at a time."""
 
-_REACH = 3
-"""Pixels around a wanted one that doubling looks at."""
+_REACH = 12
+"""Pixels of the fill at half the size that one pixel's start depends on, to each side: three cells."""
+
+
+def deep_inside(hole: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
+    """``(H, W)``: the pixels of wide holes that start from a fill at half the size; None where no hole is wide.
+
+    Depth is the distance to the nearest known pixel; beyond the border nothing is known. Only what lies near a pixel
+    of depth WIDE counts, so that a narrow hole is filled alike, whether or not there is a wide one elsewhere.
+    """
+    if not _holds_a_square(hole, WIDE // 2):
+        return None
+    core = hole & ~grown(~hole, WIDE)
+    if not core.any():
+        return None
+    return grown(core, WIDE - DEEP) & ~grown(~hole, DEEP)
+
+
+def _holds_a_square(hole: NDArray[np.bool_], side: int) -> bool:
+    """Whether an aligned square of ``side`` lies in the hole, as in every disc of twice that radius; quickly found."""
+    height, width = (length // side * side for length in hole.shape)
+    rows = hole[:height, :width].reshape(height, width // side, side).all(axis=2)
+    return bool(rows.reshape(height // side, side, width // side).all(axis=1).any())
 
 
 def depth_steps(hole: NDArray[np.bool_], start: float, end: float, steps: int) -> NDArray[np.uint8]:
@@ -61,21 +88,29 @@ def halved(picture: NDArray[np.float32], hole: NDArray[np.bool_]) -> tuple[NDArr
     return (sums / np.maximum(counts, 1)).astype(np.float32), counts == 0
 
 
-def halved_wish(wanted: NDArray[np.bool_], half_hole: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Which pixels of a picture of half the size it takes to double it where ``(H, W)`` ``wanted`` is True."""
-    odd = np.pad(wanted, [(0, side % 2) for side in wanted.shape])
+def needed_at_half_size(deep: NDArray[np.bool_], half_hole: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which hole pixels of the image at half the size :func:`start` needs where ``(H, W)`` ``deep`` is True."""
+    odd = np.pad(deep, [(0, side % 2) for side in deep.shape])
     some = np.asarray(odd.reshape(odd.shape[0] // 2, 2, odd.shape[1] // 2, 2).any(axis=(1, 3)))
     return grown(some, _REACH) & half_hole
 
 
-def doubled(picture: NDArray[np.float16], rows: slice, columns: slice) -> NDArray[np.float32]:
-    """The window ``rows``, ``columns`` of ``(C, H/2, W/2)`` at twice the size, bicubic, within 0..1."""
-    top, left = max(rows.start // 2 - _REACH, 0), max(columns.start // 2 - _REACH, 0)
-    part = picture[:, top : -(-rows.stop // 2) + _REACH, left : -(-columns.stop // 2) + _REACH].astype(np.float32)
-    size = (2 * part.shape[2], 2 * part.shape[1])
-    larger = np.stack([np.asarray(Image.fromarray(plane).resize(size, Image.Resampling.BICUBIC)) for plane in part])
-    y, x = rows.start - 2 * top, columns.start - 2 * left
-    return larger[:, y : y + rows.stop - rows.start, x : x + columns.stop - columns.start].clip(0, 1)
+def cell_means(half: NDArray[np.float16]) -> NDArray[np.float32]:
+    """``(C, H / CELL, W / CELL)``, rounded up: means of ``(C, H / 2, W / 2)`` over the cells of the full size."""
+    side = CELL // 2
+    padded = np.pad(half, [(0, 0), *((0, -length % side) for length in half.shape[1:])], mode="edge")
+    channels, height, width = padded.shape
+    cells = padded.reshape(channels, height // side, side, width // side, side)
+    means: NDArray[np.float32] = cells.mean(axis=(2, 4), dtype=np.float32)
+    return means
+
+
+def start(cells: NDArray[np.float32], rows: slice, columns: slice) -> NDArray[np.float32]:
+    """The window ``rows``, ``columns`` at full size, ``(C, h, w)``, bicubic between the cells, within 0..1."""
+    size = (columns.stop - columns.start, rows.stop - rows.start)
+    box = (columns.start / CELL, rows.start / CELL, columns.stop / CELL, rows.stop / CELL)
+    planes = [Image.fromarray(plane).resize(size, Image.Resampling.BICUBIC, box) for plane in cells]
+    return np.stack([np.asarray(plane) for plane in planes]).clip(0, 1)
 
 
 def _sum_of_four(maps: NDArray[np.float32]) -> NDArray[np.float32]:
