@@ -8,6 +8,7 @@ import pytest
 
 from pconv import DeviceMemoryError, Inpainter, InputError
 from pconv.filling import fill as filling
+from pconv.filling import wide as filling_wide
 from pconv.filling.fill import BYTES_PER_PIXEL, fill_holes
 from pconv.filling.pictures import ArrayPicture
 from pconv.filling.regions import Box
@@ -22,7 +23,7 @@ class Surroundings:
     """A backend that fills with the mean of what is known, and remembers what it was asked."""
 
     name, device, precision, path, recipe = "surroundings", "cuda", "fp32", Path("none"), {}
-    channels, multiple, noise = 3, 128, True
+    channels, multiple, noise, estimates = 3, 128, True, False
 
     def __init__(self, most=np.inf):
         self.most = most
@@ -126,7 +127,7 @@ def test_the_network_never_sees_more_than_memory_allows(memory):
     assert np.abs(result[hole].astype(float) - 127.5).max() < 5
 
 
-def test_wide_holes_are_filled_from_smaller_pictures():
+def test_wide_holes_start_from_a_fill_at_half_the_size():
     """A network that knows only its window's mean leaves a hole grey; here the sides stay apart."""
     backend = Surroundings()
     pixels = np.zeros((700, 900, 3), np.uint8)
@@ -135,12 +136,42 @@ def test_wide_holes_are_filled_from_smaller_pictures():
     hole[50:650, 100:800] = True
     filled(backend, pixels, hole)
     sides = [min(shape[2:]) for shape in backend.seen]
-    assert sides[0] < 60  # 600 pixels become less than 48
-    assert sides[:4] == sorted(sides[:4])
+    assert sides[:3] == sorted(sides[:3])
+    assert sides[0] < 200  # 600 pixels become less than 200
     assert max(sides) > 512
     fill = Inpainter(device="cpu")
     result = filled(fill.backend, pixels, hole).astype(int)
     assert result[250:450, 170:220].mean() < 60 < 140 < result[250:450, 680:730].mean()
+
+
+class Estimates(Surroundings):
+    """Fills with the estimate where there is one, as a network that corrects its surface by nothing."""
+
+    estimates = True
+
+    def __init__(self):
+        super().__init__()
+        self.given = []
+
+    def fill(self, pictures, holes, *, estimate=None, **more):
+        self.given.append(estimate)
+        result = super().fill(pictures, holes, **more)
+        return result if estimate is None else np.where(estimate, pictures, result)
+
+
+def test_only_the_deep_inside_of_wide_holes_holds_estimates():
+    pixels = np.full((600, 600, 3), 60, np.uint8)
+    pixels[:, 300:] = 180
+    rows, columns = np.mgrid[:600, :600] - 300
+    hole = np.hypot(rows, columns) < 150
+    backend = Estimates()
+    filled(backend, pixels, hole)
+    assert [given is not None for given in backend.given] == [False, True]
+    expected = (np.hypot(rows, columns) < 150 - filling_wide.DEEP).sum()
+    assert abs(backend.given[1].sum() - expected) < 0.02 * expected
+    backend = Estimates()
+    filled(backend, pixels, np.hypot(rows, columns) < 95)  # 190 pixels wide: the network's own scale
+    assert backend.given == [None]
 
 
 def test_feather_blends_with_what_was_there_inside_the_hole_only():

@@ -1,9 +1,20 @@
-"""Depths in holes, and pictures of half the size."""
+"""Depths in holes, images of half the size, and what the inside of wide holes starts from."""
 
 import numpy as np
 import pytest
 
-from pconv.filling.wide import depth_steps, doubled, halved, halved_by_strips, halved_wish
+from pconv.filling.wide import (
+    CELL,
+    DEEP,
+    WIDE,
+    cell_means,
+    deep_inside,
+    depth_steps,
+    halved,
+    halved_by_strips,
+    needed_at_half_size,
+    start,
+)
 
 
 def test_half_the_size_is_the_mean_of_what_is_known():
@@ -39,25 +50,69 @@ def test_depth_is_the_distance_to_what_is_known_and_nothing_is_known_beyond_the_
     assert depth_steps(round_hole, 0, 5, 1)[14, 14] == 1  # 5.7 pixels away
 
 
-def test_windows_of_a_doubled_picture_are_windows_of_the_whole():
-    small = np.random.default_rng(0).random((3, 40, 31)).astype(np.float16)
-    whole = doubled(small, slice(0, 80), slice(0, 62))
-    assert whole.shape == (3, 80, 62)
-    for rows, columns in ((slice(0, 20), slice(0, 20)), (slice(33, 61), slice(7, 62)), (slice(79, 80), slice(1, 2))):
-        assert np.allclose(doubled(small, rows, columns), whole[:, rows, columns], atol=1e-6)
-    assert np.abs(whole.mean() - small.astype(np.float32).mean()) < 0.01
+def disc(radius, size=500):
+    rows, columns = np.mgrid[:size, :size] - size // 2
+    return np.hypot(rows, columns) < radius
 
 
-def test_what_doubling_looks_at_is_wished_for():
-    """Wanted pixels of the doubled picture do not depend on small pixels that nobody asked for."""
+def test_only_holes_deeper_than_wide_have_an_inside():
+    assert deep_inside(disc(WIDE)) is None
+    assert deep_inside(np.random.default_rng(0).random((300, 300)) < 0.9) is None
+    assert deep_inside(np.zeros((5, 5), bool)) is None
+    deep = deep_inside(disc(WIDE + 40))
+    assert deep is not None
+    assert np.array_equal(deep, disc(WIDE + 40 - DEEP) & deep)
+    assert deep.sum() > 0.95 * disc(WIDE + 40 - DEEP).sum()
+
+
+def test_a_narrow_hole_has_no_inside_beside_a_wide_one():
+    hole = disc(WIDE + 40, size=900)
+    hole[:, 30:130] = True  # its pixels are at most 50 deep
+    deep = deep_inside(hole)
+    assert deep[450, 450]
+    assert not deep[:, :200].any()
+
+
+def test_beyond_the_border_nothing_is_known():
+    hole = np.zeros((300, 400), bool)
+    hole[:, 150:] = True
+    assert np.array_equal(np.unique(np.nonzero(deep_inside(hole))[1]), np.arange(150 + DEEP, 400))
+
+
+@pytest.mark.parametrize("size", [(80, 64), (37, 30), (1, 1)])
+def test_cells_are_means_and_between_them_values_change_evenly(size):
+    half = np.random.default_rng(0).random((3, *size)).astype(np.float16)
+    cells = cell_means(half)
+    side = CELL // 2
+    assert cells.shape == (3, -(-size[0] // side), -(-size[1] // side))
+    first = half[:, :side, :side].astype(np.float32)
+    if min(size) >= side:
+        assert np.allclose(cells[:, 0, 0], first.mean(axis=(1, 2)), atol=1e-3)
+    rows, columns = slice(0, 2 * size[0]), slice(0, 2 * size[1])
+    whole = start(cells, rows, columns)
+    assert whole.shape == (3, 2 * size[0], 2 * size[1])
+    assert 0 <= whole.min() <= whole.max() <= 1
+    ramp = np.broadcast_to(np.linspace(0.2, 0.8, 40, dtype=np.float32), (1, 5, 40))
+    assert np.abs(np.diff(start(ramp, slice(0, 40), slice(40, 280)), n=2, axis=2)).max() < 0.001
+
+
+def test_windows_are_windows_of_the_whole():
+    cells = np.random.default_rng(0).random((3, 12, 9), dtype=np.float32)
+    whole = start(cells, slice(0, 96), slice(0, 72))
+    for rows, columns in ((slice(0, 20), slice(0, 20)), (slice(33, 61), slice(7, 72)), (slice(95, 96), slice(1, 2))):
+        assert np.allclose(start(cells, rows, columns), whole[:, rows, columns], atol=1e-5)
+
+
+def test_what_the_start_depends_on_is_needed():
+    """It does not depend on pixels of half the size that nobody asked for."""
     generator = np.random.default_rng(1)
-    wanted = np.zeros((61, 80), bool)
-    wanted[20:41, 30:55] = generator.random((21, 25)) < 0.1
-    half_hole = np.ones((31, 40), bool)
-    wish = halved_wish(wanted, half_hole)
-    assert 0 < wish.sum() < wish.size / 2
-    small = generator.random((1, 31, 40)).astype(np.float16)
-    other = np.where(wish, small, np.float16(0))
-    window = slice(0, 61), slice(0, 80)
-    assert np.array_equal(doubled(small, *window)[0][wanted], doubled(other, *window)[0][wanted])
-    assert not halved_wish(wanted, np.zeros_like(half_hole)).any()
+    deep = np.zeros((161, 180), bool)
+    deep[60:81, 90:115] = generator.random((21, 25)) < 0.1
+    half_hole = np.ones((81, 90), bool)
+    needed = needed_at_half_size(deep, half_hole)
+    assert 0 < needed.sum() < needed.size / 2
+    half = generator.random((1, 81, 90)).astype(np.float16)
+    other = np.where(needed, half, np.float16(0))
+    window = slice(0, 161), slice(0, 180)
+    assert np.array_equal(start(cell_means(half), *window)[0][deep], start(cell_means(other), *window)[0][deep])
+    assert not needed_at_half_size(deep, np.zeros_like(half_hole)).any()

@@ -27,8 +27,9 @@ CELL = 8
 _STRIP = 256
 """Rows that are halved at a time."""
 
-_REACH = 12
-"""Pixels of the fill at half the size that one pixel's start depends on, to each side: three cells."""
+_REACH = 16
+"""Pixels of the fill at half the size around one, within which lies what its start depends on: the corners of three
+cells."""
 
 
 def deep_inside(hole: NDArray[np.bool_]) -> NDArray[np.bool_] | None:

@@ -91,14 +91,7 @@ class _Gate:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._backend, name)
 
-    def fill(
-        self,
-        images: NDArray[np.float32],
-        holes: NDArray[np.bool_],
-        *,
-        seed: int = 0,
-        origin: tuple[int, int] = (0, 0),
-    ) -> NDArray[np.float32]:
+    def fill(self, *arguments: Any, **options: Any) -> NDArray[np.float32]:
         if self._dropped.is_set():
             raise StoppedError
-        return self._backend.fill(images, holes, seed=seed, origin=origin)
+        return self._backend.fill(*arguments, **options)
