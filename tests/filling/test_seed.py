@@ -31,7 +31,7 @@ class Fake:
         self.channels, self.multiple, self.noise, self.estimates = channels, multiple, noise, False
         self.seeds, self.origins = [], []
 
-    def fill(self, images, holes, *, seed=0, origin=(0, 0), estimate=None):
+    def fill(self, images, holes, *, seed=0, origin=(0, 0), **_):
         self.seeds.append(seed)
         self.origins.append(origin)
         return np.where(holes, self.paint(images, seed, origin), images).astype(np.float32)

@@ -36,7 +36,7 @@ class Painter:
     """In the network's place: fills holes with noise, so that every value may be asked to be stored."""
 
     name, device, precision, channels, multiple, recipe = "noise", "cpu", "fp32", 3, 128, {}
-    noise = False
+    noise = estimates = False
 
     def fill(self, pictures, holes, **_):
         noise = np.random.default_rng(int(holes.sum())).random(pictures.shape, dtype=np.float32)
