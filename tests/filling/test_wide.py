@@ -7,6 +7,7 @@ from pconv.filling.wide import (
     CELL,
     DEEP,
     WIDE,
+    WIDE_BELOW,
     cell_means,
     deep_inside,
     depth_steps,
@@ -56,19 +57,26 @@ def disc(radius, size=500):
 
 
 def test_only_holes_deeper_than_wide_have_an_inside():
-    assert deep_inside(disc(WIDE)) is None
-    assert deep_inside(np.random.default_rng(0).random((300, 300)) < 0.9) is None
-    assert deep_inside(np.zeros((5, 5), bool)) is None
-    deep = deep_inside(disc(WIDE + 40))
+    assert deep_inside(disc(WIDE), coarse=False) is None
+    assert deep_inside(np.random.default_rng(0).random((300, 300)) < 0.9, coarse=False) is None
+    assert deep_inside(np.zeros((5, 5), bool), coarse=False) is None
+    deep = deep_inside(disc(WIDE + 40), coarse=False)
     assert deep is not None
     assert np.array_equal(deep, disc(WIDE + 40 - DEEP) & deep)
     assert deep.sum() > 0.95 * disc(WIDE + 40 - DEEP).sum()
 
 
+def test_in_coarser_images_narrower_holes_have_one_too():
+    hole = disc(WIDE_BELOW + 10)
+    assert deep_inside(hole, coarse=False) is None
+    assert deep_inside(hole, coarse=True).sum() > 200
+    assert deep_inside(disc(WIDE_BELOW), coarse=True) is None
+
+
 def test_a_narrow_hole_has_no_inside_beside_a_wide_one():
     hole = disc(WIDE + 40, size=900)
     hole[:, 30:130] = True  # its pixels are at most 50 deep
-    deep = deep_inside(hole)
+    deep = deep_inside(hole, coarse=False)
     assert deep[450, 450]
     assert not deep[:, :200].any()
 
@@ -76,7 +84,7 @@ def test_a_narrow_hole_has_no_inside_beside_a_wide_one():
 def test_beyond_the_border_nothing_is_known():
     hole = np.zeros((300, 400), bool)
     hole[:, 150:] = True
-    assert np.array_equal(np.unique(np.nonzero(deep_inside(hole))[1]), np.arange(150 + DEEP, 400))
+    assert np.array_equal(np.unique(np.nonzero(deep_inside(hole, coarse=False))[1]), np.arange(150 + DEEP, 400))
 
 
 @pytest.mark.parametrize("size", [(80, 64), (37, 30), (1, 1)])

@@ -42,6 +42,7 @@ def fill_holes(
     wanted: Hole | None = None,
     seed: int = 0,
     corner: tuple[int, int] = (0, 0),
+    coarse: bool = False,
 ) -> None:
     """Fill ``picture`` in place where ``(H, W)`` ``hole`` is True.
 
@@ -54,13 +55,14 @@ def fill_holes(
         wanted: which pixels of the hole to write; all of them if None.
         seed: 0 to SEEDS - 1: which texture a network with noise inputs gives the holes.
         corner: row and column of the picture in the whole photo, if it is a part of one.
+        coarse: the picture is a coarser one, whose fill another one starts from.
 
     Raises:
         ModelError: the network's output is not finite.
         DeviceMemoryError: the device has too little memory; the picture may be filled in part.
     """
     for region in regions(hole if wanted is None else wanted, backend.multiple):
-        _fill_region(backend, picture, hole[region.box.slices], region, memory, feather, seed, corner)
+        _fill_region(backend, picture, hole[region.box.slices], region, memory, feather, seed, corner, coarse)
 
 
 def _fill_region(
@@ -72,10 +74,11 @@ def _fill_region(
     feather: int,
     seed: int,
     corner: tuple[int, int],
+    coarse: bool,
 ) -> None:
     box, wanted = region
     place = box.moved(*corner)
-    inside = _inside_of(backend, picture, hole, box, memory, seed, place)
+    inside = _inside_of(backend, picture, hole, box, memory, seed, place, coarse)
     feather_steps = min(feather, FEATHER_STEPS)
     softened = depth_steps(hole, 0, feather, feather_steps) if feather else None
 
@@ -117,10 +120,17 @@ class _Inside(NamedTuple):
 
 
 def _inside_of(
-    backend: Backend, picture: Picture, hole: Hole, box: Box, memory: int, seed: int, place: Box
+    backend: Backend,
+    picture: Picture,
+    hole: Hole,
+    box: Box,
+    memory: int,
+    seed: int,
+    place: Box,
+    coarse: bool,
 ) -> _Inside | None:
     """The inside of wide holes, or None where no hole is wide."""
-    deep = deep_inside(hole)
+    deep = deep_inside(hole, coarse)
     if deep is None:
         return None
     half, half_hole = halved_by_strips(lambda rows: picture.read(*_rows_of(box, rows)), hole)
@@ -128,7 +138,7 @@ def _inside_of(
     # Half a corner may lie between two cells of the noise: then its noise begins at the cell before.
     top, left = (side // 2 // NOISE_GRID * NOISE_GRID for side in (place.top, place.left))
     needed = needed_at_half_size(deep, half_hole)
-    fill_holes(backend, half_picture, half_hole, memory, wanted=needed, seed=seed, corner=(top, left))
+    fill_holes(backend, half_picture, half_hole, memory, wanted=needed, seed=seed, corner=(top, left), coarse=True)
     return _Inside(cell_means(half), deep)
 
 

@@ -18,6 +18,10 @@ from pconv.photos.grow import grown
 WIDE = 100
 """Pixels from the nearest known one: a hole that has pixels as deep is wide (docs/wide-holes.md)."""
 
+WIDE_BELOW = 32
+"""The same at half the size and below. Colours and edges count there, and the smaller the image, the further they
+reach; a wide hole's texture is made at full size."""
+
 DEEP = 32
 """Depth, in pixels, from which pixels of a wide hole start from the fill at half the size."""
 
@@ -32,18 +36,23 @@ _REACH = 16
 cells."""
 
 
-def deep_inside(hole: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
+def deep_inside(hole: NDArray[np.bool_], coarse: bool) -> NDArray[np.bool_] | None:
     """``(H, W)``: the pixels of wide holes that start from a fill at half the size; None where no hole is wide.
 
     Depth is the distance to the nearest known pixel; beyond the border nothing is known. Only what lies near a pixel
-    of depth WIDE counts, so that a narrow hole is filled alike, whether or not there is a wide one elsewhere.
+    of the least depth counts, so that a narrow hole is filled alike, whether or not there is a wide one elsewhere.
+
+    Args:
+        hole: ``(H, W)``.
+        coarse: the least depth is WIDE_BELOW, not WIDE.
     """
-    if not _holds_a_square(hole, WIDE // 2):
+    width = WIDE_BELOW if coarse else WIDE
+    if not _holds_a_square(hole, width // 2):
         return None
-    core = hole & ~grown(~hole, WIDE)
+    core = hole & ~grown(~hole, width)
     if not core.any():
         return None
-    return grown(core, WIDE - DEEP) & ~grown(~hole, DEEP)
+    return grown(core, width - DEEP) & ~grown(~hole, DEEP)
 
 
 def _holds_a_square(hole: NDArray[np.bool_], side: int) -> bool:
