@@ -1,0 +1,66 @@
+"""The 60 validation crops of the model card: PSNR of the bundled model's fills per bin, and Gram distance in the hole.
+
+    python benchmarks/validation_crops.py --photos BSDS500_TEST --vgg FILE [--seed N]
+
+Bins b = 0..5 of hole ratios (0.01-0.1, 0.1-0.2, ... 0.5-0.6), crops i = 0..9: photo number (10 b + i) * 3 of the
+sorted folder of 200, its central 320 x 320 pixels, a hole from `pconv.irregular_hole` with the generator seeded by
+(5, b, i). PSNR in dB over all pixels of the 8-bit composite. A JSON line comes last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import numpy as np
+import torch
+from common import finish, machine, show
+from numpy.typing import NDArray
+from PIL import Image
+
+from pconv import Inpainter, irregular_hole, load_vgg
+from pconv.evaluation.metrics import gram_distance, psnr, vgg_features
+from pconv.holes.ratios import RATIO_BINS
+
+SIDE, PER_BIN = 320, 10
+
+
+def crops(folder: Path) -> Iterator[tuple[int, NDArray[np.uint8], NDArray[np.bool_]]]:
+    """Bin, photo and hole of each crop."""
+    photos = sorted(path for path in folder.iterdir() if path.suffix == ".jpg")
+    for bin_number, ratio in enumerate(RATIO_BINS):
+        for number in range(PER_BIN):
+            with Image.open(photos[(PER_BIN * bin_number + number) * 3 % len(photos)]) as image:
+                left, top = (image.width - SIDE) // 2, (image.height - SIDE) // 2
+                photo = np.array(image.convert("RGB").crop((left, top, left + SIDE, top + SIDE)))
+            generator = np.random.default_rng([5, bin_number, number])
+            yield bin_number, photo, irregular_hole(SIDE, SIDE, ratio, generator=generator)
+
+
+@click.command()
+@click.option("--photos", type=click.Path(path_type=Path, exists=True), required=True)
+@click.option("--vgg", type=click.Path(path_type=Path, exists=True), help="VGG-16 weights; else they are downloaded.")
+@click.option("--seed", default=0, show_default=True)
+@click.option("--backend", default="auto", show_default=True)
+def main(photos: Path, vgg: Path | None, seed: int, backend: str) -> None:
+    features, fill = load_vgg(vgg, blocks=2), Inpainter(backend=backend)
+    scores: dict[int, list[tuple[float, float]]] = {number: [] for number in range(len(RATIO_BINS))}
+    for number, photo, hole in crops(photos):
+        result = fill(photo, hole, seed=seed)
+        with torch.inference_mode():
+            gram = gram_distance(vgg_features(features, result), vgg_features(features, photo), hole)
+        scores[number].append((psnr(result, photo), gram))
+    means = {number: np.mean(each, axis=0) for number, each in scores.items()}
+    table = {
+        f"{RATIO_BINS[number][0]:g}-{RATIO_BINS[number][1]:g}": {"PSNR": f"{mean[0]:.3f}", "Gram": f"{mean[1]:.3f}"}
+        for number, mean in means.items()
+    }
+    whole = np.mean(list(means.values()), axis=0)
+    table["mean"] = {"PSNR": f"{whole[0]:.3f}", "Gram": f"{whole[1]:.3f}"}
+    show(table, f"seed {seed}, {fill.backend.name} in {fill.backend.precision}, {machine()}")
+    finish({"seed": seed, "scores": table})
+
+
+if __name__ == "__main__":
+    main()
