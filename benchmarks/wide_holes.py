@@ -85,7 +85,8 @@ def halved(picture: NDArray[np.float64]) -> NDArray[np.float64]:
 @click.option("--vgg", type=click.Path(path_type=Path, exists=True), help="VGG-16 weights; else they are downloaded.")
 @click.option("--picture", type=click.Path(path_type=Path), help="Where to write some fills at twice the size.")
 @click.option("--shown", default="0", show_default=True, help="Numbers of the photos in the picture, from 0: 0,3.")
-def main(photos: tuple[Path, ...], vgg: Path | None, picture: Path | None, shown: str) -> None:
+@click.option("--times", default=2.0, show_default=True, help="Size of the picture beside that of the photos.")
+def main(photos: tuple[Path, ...], vgg: Path | None, picture: Path | None, shown: str, times: float) -> None:
     features = load_vgg(vgg, blocks=2)
     fill = Inpainter()
     scores: dict[str, list[tuple[float, float, float]]] = {variant: [] for variant in VARIANTS}
@@ -117,20 +118,24 @@ def main(photos: tuple[Path, ...], vgg: Path | None, picture: Path | None, shown
     }
     show(table, f"{len(photos)} photos, {machine()}")
     if picture:
-        save(rows, picture)
+        save(rows, picture, times)
     finish({"photos": [path.name for path in photos], "scores": table})
 
 
-def save(rows: list[list[Image.Image]], path: Path) -> None:
-    """The tiles at twice the size, with their names."""
+def save(rows: list[list[Image.Image]], path: Path, times: float) -> None:
+    """The tiles at ``times`` their size, with their names."""
     names = ("hole", *SHOWN, "truth")
-    doubled = [
-        [tile.resize((2 * tile.width, 2 * tile.height), Image.Resampling.BICUBIC) for tile in row] for row in rows
+    resized = [
+        [
+            tile.resize((round(times * tile.width), round(times * tile.height)), Image.Resampling.BICUBIC)
+            for tile in row
+        ]
+        for row in rows
     ]
-    width = max(tile.width for row in doubled for tile in row)
-    sheet = Image.new("RGB", (3 * (width + 4), sum(2 * (row[0].height + 24) for row in doubled)), "white")
+    width = max(tile.width for row in resized for tile in row)
+    sheet = Image.new("RGB", (3 * (width + 4), sum(2 * (row[0].height + 24) for row in resized)), "white")
     pen, top = ImageDraw.Draw(sheet), 0
-    for row in doubled:
+    for row in resized:
         for place, (tile, name) in enumerate(zip(row, names, strict=True)):
             left, down = place % 3 * (width + 4), top + place // 3 * (tile.height + 24)
             pen.text((left + 4, down + 6), name, fill="black")
