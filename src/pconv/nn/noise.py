@@ -38,7 +38,7 @@ class Noise:
     """
 
     def __init__(self, valid: Tensor, levels: int, seed: int | None, origin: tuple[int, int]) -> None:
-        if seed is not None and seed not in range(SEEDS):
+        if seed is not None and not (0 <= seed < SEEDS and seed % 1 == 0):
             raise ValueError(f"seed must be a whole number from 0 to {SEEDS - 1}; got {seed}")
         if any(place % 2**levels for place in origin):
             raise ValueError(f"origin must be a multiple of {2**levels} in both directions; got {tuple(origin)}")
