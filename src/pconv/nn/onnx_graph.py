@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 import onnx
+import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
@@ -146,12 +147,12 @@ def build(network: PConvUNet, image: Literal["float", "uint8"], fp16_weights: bo
         start = padded(graph.add("And", is_hole, no_estimate))
         surface = graph.surface(*start, config, len(config.channels))
         guide = graph.add("Concat", surface, graph.add("Sub", maps, half), axis=1)
-    shares = [graph.add("Sub", one, graph.add("Div", known, graph.number(whole)))]
-    for _ in range(config.noise_levels):
-        shares.append(graph.add("AveragePool", shares[-1], kernel_shape=[2, 2], strides=[2, 2]))
-
-    def noise(own: NoiseInput | None) -> str | None:
-        return None if own is None else graph.noise(own, shares[own.level])
+    share = graph.add("Sub", one, graph.add("Div", known, graph.number(whole)))
+    noise: dict[nn.Module, str] = {}
+    for level in range(1, config.noise_levels + 1):
+        share = graph.add("AveragePool", share, kernel_shape=[2, 2], strides=[2, 2])
+        inputs = [each for each in network.modules() if isinstance(each, NoiseInput) and each.level == level]
+        noise |= graph.noise_of_level(inputs, share)
 
     skips: list[tuple[str, str]] = []
     encoders, decoders = network.levels
@@ -182,17 +183,34 @@ def build(network: PConvUNet, image: Literal["float", "uint8"], fp16_weights: bo
             counts = graph.add("Add", counts, graph.number(channels[2]))
         ratio, known = graph.follow(counts, 3, sum(channels))
         holes = None if decoder.guide_channels else known  # the guide is known everywhere, so the output is
-        features = graph.finish(raw, ratio, holes, decoder.conv, decoder.norm, decoder.slope, noise(decoder.noise))
+        features = graph.finish(
+            raw,
+            ratio,
+            holes,
+            decoder.conv,
+            decoder.norm,
+            decoder.slope,
+            noise[decoder.noise] if decoder.noise else None,
+        )
+        whole_ratio = graph.follow(known, 3, 1)[0] if decoder.blocks and not holes else ""
         for block in decoder.blocks:
             assert isinstance(block, ResidualBlock)
             raw = graph.conv(features, graph.weight(block.first, block.first_norm), 3)
-            ratio, known = graph.follow(known, 3, 1)
+            ratio, holes = graph.follow(known, 3, 1) if holes else (whole_ratio, None)
             change = graph.finish(
-                raw, ratio, holes and known, block.first, block.first_norm, block.slope, noise(block.noise)
+                raw,
+                ratio,
+                holes,
+                block.first,
+                block.first_norm,
+                block.slope,
+                noise[block.noise] if block.noise else None,
             )
+            known = holes or known
             raw = graph.conv(change, graph.weight(block.second, block.second_norm), 3)
-            ratio, known = graph.follow(known, 3, 1)
-            change = graph.finish(raw, ratio, holes and known, block.second, block.second_norm, slope=1.0)
+            ratio, holes = graph.follow(known, 3, 1) if holes else (whole_ratio, None)
+            change = graph.finish(raw, ratio, holes, block.second, block.second_norm, slope=1.0)
+            known = holes or known
             features = graph.add("Add", features, change)
 
     if config.surface == "correction":
@@ -214,18 +232,18 @@ def build(network: PConvUNet, image: Literal["float", "uint8"], fp16_weights: bo
     def value(name: str, kind: int, channels: int) -> onnx.ValueInfoProto:
         return helper.make_tensor_value_info(name, kind, ["batch", channels, "height", "width"])
 
-    inputs = [
+    takes = [
         value("image", kind, config.in_channels),
         value("hole", TensorProto.UINT8, config.valid_channels),
     ]
     if config.surface != "none":
-        inputs.append(value("estimate", TensorProto.UINT8, 1))
+        takes.append(value("estimate", TensorProto.UINT8, 1))
     if config.noise_levels:
-        inputs.append(helper.make_tensor_value_info("seed", TensorProto.INT64, [1]))
-        inputs.append(helper.make_tensor_value_info("origin", TensorProto.INT64, [2]))
+        takes.append(helper.make_tensor_value_info("seed", TensorProto.INT64, [1]))
+        takes.append(helper.make_tensor_value_info("origin", TensorProto.INT64, [2]))
     opsets = [helper.make_opsetid("", opset)]
     return helper.make_model(
-        helper.make_graph(graph.nodes, "pconv", inputs, [value("filled", kind, config.in_channels)], graph.constants),
+        helper.make_graph(graph.nodes, "pconv", takes, [value("filled", kind, config.in_channels)], graph.constants),
         opset_imports=opsets,
         ir_version=helper.find_min_ir_version_for(opsets),
         producer_name="pconv",
@@ -241,7 +259,6 @@ class _Graph:
         self._weight_dtype = weight_dtype
         self._known: dict[bytes, str] = {}
         self._names = {tensor: name for name, tensor in (*network.named_parameters(), *network.named_buffers())}
-        self._places: dict[int, list[str]] = {}
 
     def add(self, kind: str, *inputs: str, output: str | None = None, **attributes: Any) -> str:
         output = output or f"{kind.lower()}_{len(self.nodes)}"
@@ -319,18 +336,21 @@ class _Graph:
         self.nodes.append(helper.make_node("Split", [features, self.integers(sizes)], parts, name=parts[0], axis=1))
         return parts
 
-    def noise(self, own: NoiseInput, share: str) -> str:
-        """:meth:`pconv.nn.noise.Noise.at` with the graph's inputs ``seed`` and ``origin``, times the strength."""
-        if own.level not in self._places:
-            cells = self.add("Div", "origin", self.integers([2**own.level]))
-            shift = self.add("Add", cells, self.add("Mul", "seed", self.integers(SHIFT)))
-            self._places[own.level] = [
-                self._places_along(share, axis, part) for axis, part in enumerate(self.split_vector(shift), start=2)
-            ]
-        rows, columns = self._places[own.level]
-        tile = self.add("Gather", self.add("Gather", self.stored(own.tile), rows, axis=0), columns, axis=1)
-        strength = self.add("Reshape", self.stored(own.strength), self.integers([1, -1, 1, 1]))
-        return self.add("Mul", self.add("Mul", share, tile), strength)
+    def noise_of_level(self, inputs: Sequence[NoiseInput], share: str) -> dict[nn.Module, str]:
+        """:meth:`pconv.nn.noise.Noise.at` of all inputs of a level, with the graph's inputs ``seed`` and ``origin``,
+        each times its strength."""
+        cells = self.add("Div", "origin", self.integers([2 ** inputs[0].level]))
+        shift = self.add("Add", cells, self.add("Mul", "seed", self.integers(SHIFT)))
+        rows, columns = (
+            self._places_along(share, axis, part) for axis, part in enumerate(self.split_vector(shift), start=2)
+        )
+        tiles = self.array(torch.stack([own.tile for own in inputs]))
+        tiles = self.add("Gather", self.add("Gather", tiles, rows, axis=1), columns, axis=2)
+        maps = self.split(self.add("Mul", share, tiles), [1] * len(inputs))
+        return {
+            own: self.add("Mul", noise, self.array(own.strength.view(1, -1, 1, 1)))
+            for own, noise in zip(inputs, maps, strict=True)
+        }
 
     def split_vector(self, pair: str) -> list[str]:
         return [self.add("Slice", pair, self.integers([at]), self.integers([at + 1])) for at in (0, 1)]
@@ -376,12 +396,14 @@ class _Graph:
         return self.add("Conv", maps, weights, group=channels, **shape)
 
     def follow(self, counts: str, kernel: int, channels: int, stride: int = 1) -> tuple[str, str]:
-        """sum(1)/sum(M) and the validity of a level's output, from the known channels at each place of its input."""
+        """sum(1)/sum(M) and the validity of a level's output, from the known channels at each place of its input.
+
+        Where nothing is known the ratio is finite and multiplies a 0.
+        """
         ones = self.constant(np.ones((1, 1, kernel, kernel), np.float32))
         sums = self.conv(counts, ones, kernel, stride)
-        known = self.add("Min", sums, self.number(1.0))
-        window = self.add("Mul", known, self.number(channels * kernel**2))
-        return self.add("Div", window, self.add("Max", sums, self.number(1.0))), known
+        ratio = self.add("Div", self.number(channels * kernel**2), self.add("Max", sums, self.number(1.0)))
+        return ratio, self.add("Min", sums, self.number(1.0))
 
     def finish(
         self,
