@@ -2,6 +2,7 @@
 
     python benchmarks/wide_holes.py PHOTO ... --vgg FILE
     python benchmarks/wide_holes.py PHOTO ... --vgg FILE --picture docs/images/wide-holes.jpg
+    python benchmarks/wide_holes.py PHOTO ... --vgg FILE --radius 70 --only "one pass" --only "WIDE 32"
 
 Each photo is shrunk to a long side of 1920 px and gets one round hole. Per variant: Gram distance inside the hole at
 the photo's size and at half of it, and PSNR over the hole; lower Gram distance and higher PSNR are better. "one pass"
@@ -37,6 +38,7 @@ CHOSEN = "chosen"
 VARIANTS = {
     "one pass": {"WIDE": None},
     CHOSEN: {},
+    "WIDE 32": {"WIDE": 32},
     "WIDE_BELOW 100": {"WIDE_BELOW": 100},
     "WIDE_BELOW 64": {"WIDE_BELOW": 64},
     "DEEP 64": {"DEEP": 64, "WIDE_BELOW": 64},
@@ -52,13 +54,13 @@ Pixels = NDArray[np.uint8]
 Hole = NDArray[np.bool_]
 
 
-def with_hole(path: Path, radius: float) -> tuple[Pixels, Hole]:
+def with_hole(path: Path, radius: int | None, part: float) -> tuple[Pixels, Hole]:
     with Image.open(path) as image:
         image.thumbnail((LONG_SIDE, LONG_SIDE), Image.Resampling.LANCZOS)
         photo = np.asarray(image.convert("RGB"))
     height, width = photo.shape[:2]
     rows, columns = np.mgrid[:height, :width]
-    return photo, np.hypot(rows - CENTRE[0] * height, columns - CENTRE[1] * width) < radius * height
+    return photo, np.hypot(rows - CENTRE[0] * height, columns - CENTRE[1] * width) < (radius or part * height)
 
 
 def filled_as(variant: str, fill: Inpainter, photo: Pixels, hole: Hole) -> Pixels:
@@ -85,27 +87,37 @@ def halved(picture: NDArray[np.float64]) -> NDArray[np.float64]:
 @click.option("--vgg", type=click.Path(path_type=Path, exists=True), help="VGG-16 weights; else they are downloaded.")
 @click.option("--picture", type=click.Path(path_type=Path), help="Where to write some fills at twice the size.")
 @click.option("--shown", default="0", show_default=True, help="Numbers of the photos in the picture, from 0: 0,3.")
+@click.option("--radius", type=int, help="Of every hole, in pixels; else 8, 12 or 16 % of the height, in turn.")
+@click.option("--only", multiple=True, type=click.Choice(list(VARIANTS)), help="Variants to run; all by default.")
 @click.option("--times", default=2.0, show_default=True, help="Size of the picture beside that of the photos.")
-def main(photos: tuple[Path, ...], vgg: Path | None, picture: Path | None, shown: str, times: float) -> None:
+def main(
+    photos: tuple[Path, ...],
+    vgg: Path | None,
+    picture: Path | None,
+    shown: str,
+    radius: int | None,
+    only: tuple[str, ...],
+    times: float,
+) -> None:
     features = load_vgg(vgg, blocks=2)
     fill = Inpainter()
-    scores: dict[str, list[tuple[float, float, float]]] = {variant: [] for variant in VARIANTS}
+    scores: dict[str, list[tuple[float, float, float]]] = {variant: [] for variant in only or VARIANTS}
     rows: list[list[Image.Image]] = []
     for number, path in enumerate(photos):
-        photo, hole = with_hole(path, RADII[number % len(RADII)])
+        photo, hole = with_hole(path, radius, RADII[number % len(RADII)])
         window = around(hole, 128)
         truth, marked = photo[window], hole[window]
         half_hole = halved(marked[..., None].astype(float))[..., 0] > 0.5
         half_truth = halved(truth.astype(float)).round().astype(np.uint8)
         tiles = [np.where(marked[..., None], np.uint8(128), truth)]
-        for variant in VARIANTS:
+        for variant in scores:
             result = filled_as(variant, fill, photo, hole)[window]
             half = halved(result.astype(float)).round().astype(np.uint8)
             with torch.inference_mode():
                 full_size = gram_distance(vgg_features(features, result), vgg_features(features, truth), marked)
                 half_size = gram_distance(vgg_features(features, half), vgg_features(features, half_truth), half_hole)
             scores[variant].append((full_size, half_size, psnr(result, truth, marked)))
-            if variant in SHOWN:
+            if variant in (only or SHOWN):
                 tiles.append(result)
         if str(number) in shown.split(","):
             close = around(marked, 48)
@@ -118,13 +130,12 @@ def main(photos: tuple[Path, ...], vgg: Path | None, picture: Path | None, shown
     }
     show(table, f"{len(photos)} photos, {machine()}")
     if picture:
-        save(rows, picture, times)
+        save(rows, ("hole", *(only or SHOWN), "truth"), picture, times)
     finish({"photos": [path.name for path in photos], "scores": table})
 
 
-def save(rows: list[list[Image.Image]], path: Path, times: float) -> None:
+def save(rows: list[list[Image.Image]], names: tuple[str, ...], path: Path, times: float) -> None:
     """The tiles at ``times`` their size, with their names."""
-    names = ("hole", *SHOWN, "truth")
     resized = [
         [
             tile.resize((round(times * tile.width), round(times * tile.height)), Image.Resampling.BICUBIC)
@@ -133,14 +144,16 @@ def save(rows: list[list[Image.Image]], path: Path, times: float) -> None:
         for row in rows
     ]
     width = max(tile.width for row in resized for tile in row)
-    sheet = Image.new("RGB", (3 * (width + 4), sum(2 * (row[0].height + 24) for row in resized)), "white")
+    sheet = Image.new(
+        "RGB", (3 * (width + 4), sum(-(-len(names) // 3) * (row[0].height + 24) for row in resized)), "white"
+    )
     pen, top = ImageDraw.Draw(sheet), 0
     for row in resized:
         for place, (tile, name) in enumerate(zip(row, names, strict=True)):
             left, down = place % 3 * (width + 4), top + place // 3 * (tile.height + 24)
             pen.text((left + 4, down + 6), name, fill="black")
             sheet.paste(tile, (left, down + 20))
-        top += 2 * (row[0].height + 24)
+        top += -(-len(names) // 3) * (row[0].height + 24)
     sheet.save(path, quality=85)
 
 
