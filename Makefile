@@ -22,7 +22,7 @@ check: $(VENV)/.ready-dev
 	tests/page/check_types.sh
 
 bench: $(VENV)/.ready-bench
-	for each in layer network train_step inference cold_start peers sizes large batch serve; do \
+	for each in layer network train_step inference hole_share cold_start peers sizes large batch serve; do \
 		$(BIN)/python benchmarks/$$each.py --quick || exit 1; echo; \
 	done
 

@@ -53,8 +53,7 @@ CLASSICAL: dict[str, Method] = {
 
 
 def ours() -> dict[str, Method]:
-    alone = {f"pconv, {name}": Inpainter(backend=name, detail=False) for name in BACKENDS if installed(name)}
-    return {**alone, "pconv with detail": Inpainter()}
+    return {f"pconv, {name}": Inpainter(backend=name) for name in BACKENDS if installed(name)}
 
 
 def networks(lama: Path | None, port: Path | None) -> dict[str, Method]:

@@ -76,7 +76,7 @@ def main(
     if one:
         print(json.dumps(measure_here(*one, lama, port)))
         return
-    names = [*(f"pconv, {name}" for name in BACKENDS if installed(name)), "pconv with detail"]
+    names = [f"pconv, {name}" for name in BACKENDS if installed(name)]
     if peers:
         names += ["OpenCV Telea", "OpenCV Navier-Stokes", "PatchMatch", "biharmonic"]
         names += [*(["LaMa (big-lama's sizes)"] if lama else []), *(["naoto0804's port"] if port else [])]
