@@ -6,15 +6,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 from PIL import Image
 from servers import serving
 
 import pconv.models
-from pconv import Inpainter
+from pconv import PRESETS, Inpainter, PConvUNet
 from pconv.cli import main
 from pconv.errors import DownloadError, ModelError
+from pconv.files import sha256_of
 from pconv.models import bundled_hashes, find_model
+from pconv.nn.onnx_graph import save_onnx
 
 ROOT = Path(__file__).parents[1]
 BOX = Path(pconv.models.__file__).parent
@@ -50,11 +53,20 @@ def write_photo_and_mask(folder):
     mask.save(folder / "mask.png")
 
 
+@pytest.fixture(scope="module")
+def graph(tmp_path_factory):
+    """An exported model, which is one file."""
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("graph") / "tiny.onnx"
+    save_onnx(PConvUNet(PRESETS["tiny"]).eval(), path, {})
+    return path
+
+
 @pytest.fixture
-def served_model(server):
+def served_model(server, graph):
     """URL with hash of a model on the server."""
-    shutil.copy(BOX / "default.onnx", server.folder / "paper.onnx")
-    return f"{server.url}/paper.onnx#sha256={bundled_hashes()['default.onnx']}"
+    shutil.copy(graph, server.folder / "paper.onnx")
+    return f"{server.url}/paper.onnx#sha256={sha256_of(graph)}"
 
 
 def test_hashes_of_all_bundled_models_are_in_the_box_and_in_the_model_card():
@@ -66,17 +78,35 @@ def test_hashes_of_all_bundled_models_are_in_the_box_and_in_the_model_card():
         assert digest in card
 
 
-def test_a_damaged_bundled_model_is_not_loaded(tmp_path, monkeypatch):
-    for name in ("default.onnx", "SHA256SUMS"):
+@pytest.fixture
+def box(tmp_path, monkeypatch):
+    """A copy of the bundled files, from which the bundled model is loaded."""
+    for name in (*bundled_hashes(), "SHA256SUMS"):
         shutil.copy(BOX / name, tmp_path)
-    content = bytearray((tmp_path / "default.onnx").read_bytes())
-    content[-1000] ^= 1
-    (tmp_path / "default.onnx").write_bytes(content)
     monkeypatch.setattr(pconv.models, "__file__", str(tmp_path / "__init__.py"))
-    with pytest.raises(ModelError, match=r"default\.onnx is damaged: its SHA-256 is .* install pconv again"):
-        Inpainter(backend="onnxruntime")
-    with pytest.raises(ModelError, match=r"cannot read the bundled model .* install pconv again"):
-        find_model("default", ".safetensors")
+    return tmp_path
+
+
+def test_the_bundled_files_are_at_most_27_mb():
+    assert sum((BOX / name).stat().st_size for name in bundled_hashes()) <= 27e6
+
+
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino", "torch"])
+@pytest.mark.parametrize("name", ["default.onnx", "default.safetensors"])
+def test_a_damaged_or_missing_bundled_file_is_named(box, name, backend):
+    """The graph's weights are in the checkpoint, so the backends that run it need both; torch needs the checkpoint."""
+    content = bytearray((box / name).read_bytes())
+    content[-1000] ^= 1
+    (box / name).write_bytes(content)
+    if backend == "torch" and name == "default.onnx":
+        assert Inpainter(backend=backend, device="cpu").backend.path == box / "default.safetensors"
+        return
+    damaged = rf"{name} is damaged: its SHA-256 is {sha256_of(box / name)}, not [0-9a-f]{{64}}; install pconv again$"
+    with pytest.raises(ModelError, match=damaged):
+        Inpainter(backend=backend, device="cpu")
+    (box / name).unlink()
+    with pytest.raises(ModelError, match=rf"^cannot read the bundled model .*{name} \(.*\): install pconv again$"):
+        Inpainter(backend=backend, device="cpu")
 
 
 def test_paper_explains_where_its_weights_come_from(monkeypatch, tmp_path):
@@ -90,27 +120,27 @@ def test_paper_explains_where_its_weights_come_from(monkeypatch, tmp_path):
     assert "model paper: not in the box" in CliRunner().invoke(main, ["info"]).output
 
 
-def test_paper_is_downloaded_once_checked_and_used(server, served_model, monkeypatch):
+def test_paper_is_downloaded_once_checked_and_used(server, served_model, graph, monkeypatch):
     monkeypatch.setenv("PCONV_PAPER", served_model)
     image = np.full((40, 40, 3), 200, np.uint8)
     hole = np.zeros((40, 40), bool)
     hole[10:20, 10:20] = True
     for _ in range(2):
         filled = Inpainter("paper")(image, hole)
-        assert np.array_equal(filled, Inpainter("default", backend="onnxruntime")(image, hole))
+        assert np.array_equal(filled, Inpainter(graph)(image, hole))
     assert server.asked == ["/paper.onnx"]
     assert served_model in CliRunner().invoke(main, ["info"]).output
 
 
-def test_a_url_can_be_given_as_the_model_itself(server, served_model):
+def test_a_url_can_be_given_as_the_model_itself(served_model, graph):
     path = find_model(served_model)
     assert path.suffix == ".onnx"
-    assert path.read_bytes() == (BOX / "default.onnx").read_bytes()
+    assert path.read_bytes() == graph.read_bytes()
 
 
-def test_what_was_damaged_in_the_cache_is_downloaded_again(server, served_model):
+def test_what_was_damaged_in_the_cache_is_downloaded_again(server, served_model, graph):
     find_model(served_model).write_bytes(b"cut off")
-    assert find_model(served_model).read_bytes() == (BOX / "default.onnx").read_bytes()
+    assert find_model(served_model).read_bytes() == graph.read_bytes()
     assert len(server.asked) == 2
 
 
@@ -132,10 +162,10 @@ def test_a_failed_download_is_a_failed_run(server, tmp_path):
         assert not (tmp_path / "out.png").exists()
 
 
-def test_a_local_file_needs_no_server(tmp_path, monkeypatch):
+def test_a_local_file_needs_no_server(tmp_path, graph, monkeypatch):
     path = tmp_path / "mine.onnx"
-    shutil.copy(BOX / "default.onnx", path)
-    monkeypatch.setenv("PCONV_PAPER", f"{path}#sha256={bundled_hashes()['default.onnx']}")
+    shutil.copy(graph, path)
+    monkeypatch.setenv("PCONV_PAPER", f"{path}#sha256={sha256_of(path)}")
     assert find_model("paper") == path
     monkeypatch.setenv("PCONV_PAPER", f"{path}#sha256={'1' * 64}")
     with pytest.raises(ModelError, match=r"mine\.onnx is not the file that was meant: its SHA-256 is 4?"):

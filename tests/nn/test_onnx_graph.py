@@ -211,9 +211,7 @@ def test_weights_of_another_network_precision_or_folder_are_refused(tmp_path):
     save_network(net, tmp_path / "half.safetensors", {}, torch.float16)
     save_network(net, tmp_path / "net.safetensors", {})
     for name in ("other", "half"):
-        with pytest.raises(
-            InputError, match=rf"{name}\.safetensors holds another .* than the graph: give the net"
-        ):
+        with pytest.raises(InputError, match=rf"{name}\.safetensors holds another .* than the graph: give the net"):
             save_onnx(net, tmp_path / "net.onnx", {}, weights=tmp_path / f"{name}.safetensors")
     (tmp_path / "far").mkdir()
     with pytest.raises(InputError, match="a graph finds its weights in its own folder only: write it beside"):
