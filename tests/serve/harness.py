@@ -35,7 +35,7 @@ class Grey:
         self.go, self.seen, self.placed = threading.Event(), [], []
         self.go.set()
 
-    def fill(self, images, holes, *, seed=0, origin=(0, 0), estimate=None):
+    def fill(self, images, holes, *, seed=0, origin=(0, 0), estimate=None):  # noqa: ARG002
         self.seen.append(images.shape)
         self.placed.append((seed, origin))
         assert self.go.wait(20)
