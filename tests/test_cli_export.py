@@ -54,8 +54,16 @@ def test_a_graph_for_use_without_pconv(files):
         "image": ("tensor(uint8)", ["batch", 3, "height", "width"]),
         "hole": ("tensor(uint8)", ["batch", 1, "height", "width"]),
         "filled": ("tensor(uint8)", ["batch", 3, "height", "width"]),
-        "reached": ("tensor(bool)", ["batch", 1, "height", "width"]),
     }
+
+
+def test_a_graph_beside_its_checkpoint_stores_no_weights(files):
+    for form, options in (("alone", []), ("beside", ["--external-data"])):
+        pconv("export", files / "tiny.safetensors", "-o", files / f"{form}.onnx", *options)
+        photo_and_mask = files / "photo.png", files / "mask.png"
+        pconv("inpaint", *photo_and_mask, "--model", files / f"{form}.onnx", "-o", files / f"{form}.png")
+    assert (files / "beside.onnx").stat().st_size < 0.2 * (files / "alone.onnx").stat().st_size
+    assert (files / "beside.png").read_bytes() == (files / "alone.png").read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -66,6 +74,16 @@ def test_a_graph_for_use_without_pconv(files):
         ("tiny.safetensors -o no/out.onnx", 2, "does not exist; make it"),
         ("tiny.safetensors -o out.onnx --opset 99", 2, "this onnx package knows opsets up to"),
         ("tiny.safetensors -o out.onnx --opset 9", 2, "9 is not in the range"),
+        (
+            "default -o out.onnx --external-data",
+            2,
+            "a graph finds its weights in its own folder only: write it beside",
+        ),
+        (
+            "tiny.safetensors -o out.onnx --external-data --fp16-weights",
+            2,
+            "tiny.safetensors holds another encoder.0.",
+        ),
         ("photo.png -o out.onnx", 1, "photo.png is not a complete safetensors file"),
     ],
 )

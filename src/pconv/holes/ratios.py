@@ -1,4 +1,4 @@
-"""The paper's bins of hole-to-image ratios (Liu et al., section 4; SPEC section 6)."""
+"""The paper's bins of hole-to-image ratios (Liu et al., section 4)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The training loop (Liu et al., section 4; SPEC section 4), to be read straight down."""
+"""The training loop (Liu et al., section 4), to be read straight down."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The paper's losses as pure functions, and their weighted sum (Liu et al., section 3.3; SPEC section 3).
+"""The paper's losses as pure functions, and their weighted sum (Liu et al., section 3.3).
 
 Pictures are ``(B, C, H, W)`` with values in 0..1, validity is ``(B, 1, H, W)`` bool. Averages are over all elements of
 a tensor, never over the hole alone.
