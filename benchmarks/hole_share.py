@@ -1,19 +1,24 @@
-"""How long a fill of 512 x 512 px takes from Python, by the share of the image that is hole.
+"""How long a fill of 512 x 512 px takes from Python, by the share of the image that is hole and by backend.
 
     python benchmarks/hole_share.py
-    python benchmarks/hole_share.py --backend torch --quick
+    python benchmarks/hole_share.py --quick
 
-The bundled model, loaded once; median seconds of `Inpainter`, the shares in turn. Ratios are to 10 %. A JSON line
-comes last.
+The bundled model, loaded once; median seconds of `Inpainter` in fp32, all candidates in turn, OpenCV's Telea beside
+them. A JSON line comes last.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import click
+import cv2
 import numpy as np
 from common import finish, interleaved, machine, show
 
 from pconv import Inpainter, irregular_hole
+from pconv.filling.backends import BACKENDS, installed
 
 SIDE = 512
 SHARES = {
@@ -26,10 +31,8 @@ SHARES = {
 
 
 @click.command()
-@click.option("--backend", default="onnxruntime", show_default=True)
 @click.option("--quick", is_flag=True, help="3 repeats instead of 15.")
-def main(backend: str, quick: bool) -> None:
-    fill = Inpainter(backend=backend)
+def main(quick: bool) -> None:
     generator = np.random.default_rng(0)
     photo = generator.integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
     holes = {}
@@ -39,14 +42,15 @@ def main(backend: str, quick: bool) -> None:
             holes[name][248:264, 248:264] = True
         else:
             holes[name] = irregular_hole(SIDE, SIDE, ratio, generator=generator)
-    seconds = interleaved(
-        {name: lambda hole=hole: fill(photo, hole) for name, hole in holes.items()}, repeats=3 if quick else 15
-    )
-    table = {
-        name: {"seconds": f"{value:.3f}", "ratio": f"{value / seconds['10 %']:.2f}"} for name, value in seconds.items()
+    fills: dict[str, Callable[..., object]] = {
+        name: Inpainter(backend=name, precision="fp32") for name in BACKENDS if installed(name)
     }
-    show(table, f"{fill.backend.name} in {fill.backend.precision}, {machine()}")
-    finish({"backend": fill.backend.name, "seconds": seconds})
+    fills["Telea"] = lambda photo, hole: cv2.inpaint(photo, hole.astype(np.uint8), 3, cv2.INPAINT_TELEA)
+    runs = {(share, name): partial(fill, photo, hole) for share, hole in holes.items() for name, fill in fills.items()}
+    seconds = interleaved({"|".join(key): run for key, run in runs.items()}, repeats=3 if quick else 15)
+    table = {share: {name: f"{seconds[f'{share}|{name}']:.3f} s" for name in fills} for share in holes}
+    show(table, f"512 x 512, fp32, {machine()}")
+    finish({"seconds": seconds})
 
 
 if __name__ == "__main__":

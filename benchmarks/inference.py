@@ -1,7 +1,6 @@
 """Which form of the network fills fastest, and how far is it from what the machine can do?
 
     python benchmarks/inference.py                  # the paper network, 512 px, batch 1
-    python benchmarks/inference.py --model default  # the bundled model
     python benchmarks/inference.py --compiled       # torch.compile too (half a minute more)
     python benchmarks/inference.py --bf16           # also where it is only emulated
     python benchmarks/inference.py --device cuda --batch 8 --bf16 --compiled
@@ -25,9 +24,8 @@ import torch
 from common import PlainUNet, block_holes, finish, interleaved, machine, show
 from torch import Tensor
 
-from pconv import PRESETS, PConvUNet, UNetConfig, load_network
+from pconv import PRESETS, PConvUNet, UNetConfig
 from pconv.filling.backends import OnnxRuntimeBackend, OpenVinoBackend, installed
-from pconv.models import find_model
 from pconv.nn.fused import UNPHASED, FusedUNet
 from pconv.nn.onnx_graph import save_onnx
 
@@ -58,7 +56,6 @@ def limit() -> float:
 
 
 @click.command()
-@click.option("--model", default="paper", show_default=True, help="paper (random weights), or default.")
 @click.option("--quick", is_flag=True, help="256 px and fewer repeats.")
 @click.option("--size", type=int, help="512, or 256 with --quick.")
 @click.option("--batch", default=1, show_default=True)
@@ -67,11 +64,11 @@ def limit() -> float:
 @click.option("--bf16", is_flag=True)
 @click.option("--compiled", is_flag=True)
 def main(
-    model: str, quick: bool, size: int | None, batch: int, repeats: int | None, device: str, bf16: bool, compiled: bool
+    quick: bool, size: int | None, batch: int, repeats: int | None, device: str, bf16: bool, compiled: bool
 ) -> None:
     size, repeats = size or (256 if quick else 512), repeats or (3 if quick else 11)
     torch.manual_seed(0)
-    network = PConvUNet(PRESETS["paper"]).eval() if model == "paper" else load_network(find_model(model))[0]
+    network = PConvUNet(PRESETS["paper"]).eval()
     network.requires_grad_(False).to(device)
     last = torch.channels_last
     image, valid = torch.rand(batch, 3, size, size, device=device), block_holes(batch, size).to(device)
@@ -145,11 +142,11 @@ def main(
             "GFLOP/s": f"{rate:.0f}",
             "of the limit": f"{rate / most:.0%}",
         }
-    show(rows, f"{model} network, {batch} x {size} x {size}, {device}, {machine()}")
+    show(rows, f"paper network, {batch} x {size} x {size}, {device}, {machine()}")
     print(f"\n{work[False]:.2f} GMAC, {work[True]:.2f} in phase form; limit {most:.0f} GFLOP/s in fp32")
     print(f"fused and eager differ by {different:.1e} of the output's range")
     ratios = {name: round(s / base, 3) for name, s in seconds.items()}
-    finish({"model": model, "size": size, "batch": batch, "seconds": seconds, "ratios": ratios})
+    finish({"size": size, "batch": batch, "seconds": seconds, "ratios": ratios})
 
 
 if __name__ == "__main__":

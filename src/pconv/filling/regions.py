@@ -112,16 +112,15 @@ def tiles(wanted: NDArray[np.bool_], side: int) -> list[Box]:
 
 
 def spans(length: int, side: int) -> list[tuple[int, int]]:
-    """Beginnings and ends of the tiles along one direction: all of one size, overlapping by OVERLAP or a little more.
+    """Beginnings and ends of the tiles along one direction, each overlapping the one before by OVERLAP.
 
-    All begin at multiples of ``side - OVERLAP`` but the last, which ends at the border.
+    All begin at multiples of ``side - OVERLAP`` and have one size but the last, which ends at the border.
     """
     if length <= side:
         return [(0, length)]
     step = side - OVERLAP
     count = -(-(length - side) // step)
-    last = -(-(length - side) // OVERLAP) * OVERLAP  # still on the network's grid
-    return [*((i * step, i * step + side) for i in range(count)), (last, length)]
+    return [*((i * step, i * step + side) for i in range(count)), (count * step, length)]
 
 
 def _cells(wanted: NDArray[np.bool_]) -> NDArray[np.bool_]:
