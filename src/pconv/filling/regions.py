@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 CONTEXT = 64
-"""Known pixels around every hole. More changes the result no more than moving the photo by a few pixels does, and
-PSNR not at all (benchmarks/context.py)."""
+"""Known pixels around every hole. Twice as many gain at most 0.1 dB, at holes of 24 px, and cost twice the time there
+(benchmarks/context.py)."""
 
 OVERLAP = 2 * CONTEXT
 """Pixels over which neighbouring tiles are blended: in the middle of it each has its context."""
