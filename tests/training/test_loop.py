@@ -382,18 +382,34 @@ def test_init_starts_from_given_weights(config, tmp_path):
             torch.testing.assert_close(value, weights(first)[name], rtol=1e-4, atol=1e-6)
 
 
-def test_a_membrane_network_can_start_from_one_without(config, tmp_path, monkeypatch):
-    monkeypatch.setitem(PRESETS, "smooth", replace(PRESETS["tiny"], membrane=True))
-    first, _ = train(longer(config, 3), tmp_path / "first")
-    start = longer(config, 1).model_copy(update={"init": first, "model": "smooth"})
-    start = start.model_copy(update={"stages": (start.stages[0].model_copy(update={"lr": 1e-12}),)})
-    second, _ = train(start, tmp_path / "second")
-    before, after = weights(first), weights(second)
-    last = f"decoder.{len(PRESETS['tiny'].channels) - 1}.conv"
-    assert after[f"{last}.weight"].shape[0] == 4
-    assert after[f"{last}.bias"][3] == pytest.approx(-1.0)
-    torch.testing.assert_close(after[f"{last}.weight"][:3], before[f"{last}.weight"], rtol=1e-4, atol=1e-6)
-    torch.testing.assert_close(after["encoder.0.conv.weight"], before["encoder.0.conv.weight"], rtol=1e-4, atol=1e-6)
+def test_a_network_with_noise_inputs_resumes_exactly(config, tmp_path, monkeypatch):
+    """Fresh noise is drawn in each step; what was drawn before a stop makes no difference after it."""
+    noisy = replace(
+        PRESETS["tiny"], surface="correction", surface_skip=True, surface_levels=(1,), blocks=(1,), noise_levels=2
+    )
+    monkeypatch.setitem(PRESETS, "noisy", noisy)
+    config = config.model_copy(update={"model": "noisy"})
+    whole, _ = train(longer(config, 4), tmp_path / "whole")
+    train(longer(config, 2), tmp_path / "part")
+    torch.manual_seed(77)
+    resumed, _ = train(longer(config, 4), tmp_path / "part", resume=True)
+    assert load_network(whole)[0].config == noisy
+    for (name, a), b in zip(weights(whole).items(), weights(resumed).values(), strict=True):
+        assert torch.equal(a, b), name
+
+
+def test_each_step_draws_other_noise(config, tmp_path, monkeypatch):
+    drawn = []
+
+    class Drawing(PConvUNet):
+        def forward(self, image, valid):
+            if self.training:
+                drawn.append(torch.rand(1).item())
+            return super().forward(image, valid)
+
+    monkeypatch.setattr("pconv.training.run.PConvUNet", Drawing)
+    train(longer(config, 4), tmp_path / "run")
+    assert len(set(drawn)) == 4
 
 
 def test_init_of_another_network_is_refused(config, tmp_path):
