@@ -20,7 +20,7 @@ VECTORS = Path(__file__).parent / "data" / "default-vectors.npz"
 SEEDS = (0, 5, 63)
 EVERY = 3
 """Of the output's rows and columns so many are kept: with an odd number each phase of each level is among them."""
-STEPS, LEAST, MOST = 65535, -1.0, 2.0
+STEPS, LEAST, MOST = 65535, -0.5, 1.5
 """The kept values are stored in so many steps between these two."""
 
 
