@@ -1,7 +1,7 @@
 """How many known pixels around a hole its fill needs.
 
     python benchmarks/context.py --photos PHOTOS               # a folder, such as BSDS500's test photos
-    python benchmarks/context.py --photos PHOTOS --count 40    # the figures in docs/performance.md
+    python benchmarks/context.py --photos PHOTOS --count 20    # the figures in docs/performance.md
 
 PSNR over the hole, of the bundled model's fills, for windows with at least so many known pixels around the hole, and
 in brackets how far their fills are from the whole photo's, in levels of 255. Windows begin on the network's grid, as

@@ -13,9 +13,10 @@ from PIL import Image
 import pconv
 from pconv import Inpainter, InputError
 from pconv.cli.inpaint import inpaint as command
-from pconv.filling.fill import SEEDS, fill_holes
+from pconv.filling.fill import fill_holes
 from pconv.filling.pictures import ArrayPicture
 from pconv.filling.work import Settings
+from pconv.models import SEEDS
 from pconv.photos.photo import from_pil
 
 MIB = 2**20

@@ -14,7 +14,7 @@ from pconv.filling.wide import (
     halved,
     halved_by_strips,
     needed_at_half_size,
-    start,
+    surface_start,
 )
 
 
@@ -97,18 +97,18 @@ def test_cells_are_means_and_between_them_values_change_evenly(size):
     if min(size) >= side:
         assert np.allclose(cells[:, 0, 0], first.mean(axis=(1, 2)), atol=1e-3)
     rows, columns = slice(0, 2 * size[0]), slice(0, 2 * size[1])
-    whole = start(cells, rows, columns)
+    whole = surface_start(cells, rows, columns)
     assert whole.shape == (3, 2 * size[0], 2 * size[1])
     assert 0 <= whole.min() <= whole.max() <= 1
     ramp = np.broadcast_to(np.linspace(0.2, 0.8, 40, dtype=np.float32), (1, 5, 40))
-    assert np.abs(np.diff(start(ramp, slice(0, 40), slice(40, 280)), n=2, axis=2)).max() < 0.001
+    assert np.abs(np.diff(surface_start(ramp, slice(0, 40), slice(40, 280)), n=2, axis=2)).max() < 0.001
 
 
 def test_windows_are_windows_of_the_whole():
     cells = np.random.default_rng(0).random((3, 12, 9), dtype=np.float32)
-    whole = start(cells, slice(0, 96), slice(0, 72))
+    whole = surface_start(cells, slice(0, 96), slice(0, 72))
     for rows, columns in ((slice(0, 20), slice(0, 20)), (slice(33, 61), slice(7, 72)), (slice(95, 96), slice(1, 2))):
-        assert np.allclose(start(cells, rows, columns), whole[:, rows, columns], atol=1e-5)
+        assert np.allclose(surface_start(cells, rows, columns), whole[:, rows, columns], atol=1e-5)
 
 
 def test_what_the_start_depends_on_is_needed():
@@ -122,5 +122,7 @@ def test_what_the_start_depends_on_is_needed():
     half = generator.random((1, 81, 90)).astype(np.float16)
     other = np.where(needed, half, np.float16(0))
     window = slice(0, 161), slice(0, 180)
-    assert np.array_equal(start(cell_means(half), *window)[0][deep], start(cell_means(other), *window)[0][deep])
+    assert np.array_equal(
+        surface_start(cell_means(half), *window)[0][deep], surface_start(cell_means(other), *window)[0][deep]
+    )
     assert not needed_at_half_size(deep, np.zeros_like(half_hole)).any()

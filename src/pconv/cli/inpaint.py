@@ -18,6 +18,7 @@ from pconv.cli.common import (
 )
 from pconv.cli.folder import or_folder
 from pconv.errors import InputError, ModelError
+from pconv.models import SEEDS
 
 
 @click.command()
@@ -44,7 +45,7 @@ from pconv.errors import InputError, ModelError
 )
 @click.option(
     "--seed",
-    type=click.IntRange(0, 63),
+    type=click.IntRange(0, SEEDS - 1),
     default=0,
     metavar="N",
     help="Another number gives the same hole another texture.",

@@ -263,8 +263,8 @@ def installed(backend: str) -> bool:
 def _fastest(suffix: str, device: str, precision: str) -> str:
     """The backend for a model file of ``suffix``, "" for one that is there in every form.
 
-    Measured (docs/performance.md): a GPU beats all, then OpenVINO on CPUs with bf16; else ONNX Runtime, which is as
-    fast as PyTorch and loads in a fraction of the time.
+    A GPU comes first, then OpenVINO on CPUs that compute in bf16; neither was at hand to be measured. Else ONNX
+    Runtime, which is faster than the others in fp32 (docs/performance.md) and loads in a fraction of PyTorch's time.
     """
     if suffix == CHECKPOINT or device not in ("auto", "cpu") or (device == "auto" and not suffix and _gpu_usable()):
         return "torch"

@@ -12,11 +12,18 @@ from pconv.errors import ModelError
 from pconv.filling.backends import Backend
 from pconv.filling.pictures import ArrayPicture, Picture
 from pconv.filling.regions import Box, Region, regions, spans, tile_side
-from pconv.filling.wide import cell_means, deep_inside, depth_steps, halved_by_strips, needed_at_half_size, start
+from pconv.filling.wide import (
+    cell_means,
+    deep_inside,
+    depth_steps,
+    halved_by_strips,
+    needed_at_half_size,
+    surface_start,
+)
 
 BYTES_PER_PIXEL = 700
 """What a run of the network takes at most for each pixel: the paper's network, the largest preset, on the hungriest
-backend (docs/performance.md). The bundled model takes half of it."""
+backend (docs/performance.md). The bundled model takes 455 to 600."""
 
 NOISE_GRID = 16
 """Images are placed at multiples of it, in pixels: the largest cell of noise inputs (four levels)."""
@@ -25,9 +32,6 @@ FEATHER_STEPS = 32
 
 REVISION = 6
 """Changes when the same network would fill differently; results measured with another one do not compare."""
-
-SEEDS = 64
-"""Seeds are 0 to SEEDS - 1."""
 
 Hole = NDArray[np.bool_]
 Colours = NDArray[np.float32]
@@ -88,7 +92,7 @@ def _fill_region(
         origin = (place.top + tile.top, place.left + tile.left)
         if inside is None or not (deep := inside.deep[tile.slices]).any():
             return _run(backend, known, unknown, seed, origin)
-        known = np.where(deep, start(inside.cells, *tile.slices), known)
+        known = np.where(deep, surface_start(inside.cells, *tile.slices), known)
         return _run(backend, known, unknown, seed, origin, deep)
 
     side = tile_side(wanted, _most_pixels(memory, box))

@@ -16,9 +16,9 @@ from PIL import Image
 
 from pconv.errors import DeviceMemoryError, InputError
 from pconv.filling.backends import Backend, open_backend
-from pconv.filling.fill import BYTES_PER_PIXEL, SEEDS, fill_holes
+from pconv.filling.fill import BYTES_PER_PIXEL, fill_holes
 from pconv.filling.pictures import Picture, of_array, of_photo
-from pconv.models import BUNDLED, DEFAULT_MODEL, GRAPH, find_model
+from pconv.models import BUNDLED, DEFAULT_MODEL, GRAPH, SEEDS, find_model
 from pconv.photos.holes import hole_from_image
 from pconv.photos.photo import Photo, from_pil
 

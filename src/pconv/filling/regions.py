@@ -1,7 +1,7 @@
 """Where to compute: boxes around groups of holes with enough context, and tiles where a box is too large.
 
-Pure geometry. Boxes and tiles begin on the network's own grid, because moving the photo by a few pixels under the
-network's strides changes a fill more than all context does.
+Pure geometry. Boxes and tiles begin on the network's own grid, if that is at most 128 px: moving the photo by a few
+pixels under the network's strides changes a fill more than all context does.
 """
 
 from __future__ import annotations

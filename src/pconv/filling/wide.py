@@ -99,7 +99,7 @@ def halved(picture: NDArray[np.float32], hole: NDArray[np.bool_]) -> tuple[NDArr
 
 
 def needed_at_half_size(deep: NDArray[np.bool_], half_hole: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Which hole pixels of the image at half the size :func:`start` needs where ``(H, W)`` ``deep`` is True."""
+    """Which hole pixels of the half-size image :func:`surface_start` needs where ``(H, W)`` ``deep`` is True."""
     odd = np.pad(deep, [(0, side % 2) for side in deep.shape])
     some = np.asarray(odd.reshape(odd.shape[0] // 2, 2, odd.shape[1] // 2, 2).any(axis=(1, 3)))
     return grown(some, _REACH) & half_hole
@@ -115,7 +115,7 @@ def cell_means(half: NDArray[np.float16]) -> NDArray[np.float32]:
     return means
 
 
-def start(cells: NDArray[np.float32], rows: slice, columns: slice) -> NDArray[np.float32]:
+def surface_start(cells: NDArray[np.float32], rows: slice, columns: slice) -> NDArray[np.float32]:
     """The window ``rows``, ``columns`` at full size, ``(C, h, w)``, bicubic between the cells, within 0..1."""
     size = (columns.stop - columns.start, rows.stop - rows.start)
     box = (columns.start / CELL, rows.start / CELL, columns.stop / CELL, rows.stop / CELL)

@@ -23,6 +23,9 @@ GRAPH_FORMAT = "pconv-fill-2"
 
 SUMS_FILE = "SHA256SUMS"
 
+SEEDS = 64
+"""Seeds of networks with noise inputs: 0 to 63."""
+
 
 def find_model(model: str | Path, suffix: str = CHECKPOINT) -> Path:
     """The file of a model.

@@ -13,8 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-SEEDS = 64
-"""How many seeds there are: 0 to 63."""
+from pconv.models import SEEDS
 
 SIDE = 64
 """Cells of a tile, down and across."""

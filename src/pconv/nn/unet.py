@@ -19,6 +19,9 @@ from pconv.nn.noise import Noise, NoiseInput
 from pconv.nn.phases import upsampled_conv3x3
 from pconv.nn.surface import smooth_surface
 
+MOST_NOISE_LEVELS = 4
+"""Parts of a photo are placed at multiples of 16 px, so that each begins with a whole cell of noise."""
+
 
 @dataclass(frozen=True)
 class UNetConfig:
@@ -42,7 +45,7 @@ class UNetConfig:
         surface_levels: levels whose skips surface and mask join, rearranged to channels (pixel-unshuffle). They tell
             the decoder where the holes are.
         blocks: residual blocks of two partial 3x3 convolutions behind the decoder step at levels 1, 2, ...
-        noise_levels: noise inputs at levels 1 to this one (:mod:`pconv.nn.noise`), 0 for none.
+        noise_levels: noise inputs at levels 1 to this one (:mod:`pconv.nn.noise`), at most 4; 0 for none.
 
     Raises:
         ValueError: the fields do not make a network.
@@ -87,8 +90,9 @@ class UNetConfig:
             raise ValueError(f"surface_levels must lie in 1..{inner}; got {self.surface_levels}")
         if len(self.blocks) > inner or any(count < 0 for count in self.blocks):
             raise ValueError(f"blocks takes up to {inner} counts, for levels 1..{inner}; got {self.blocks}")
-        if not 0 <= self.noise_levels <= inner:
-            raise ValueError(f"noise_levels must lie in 0..{inner}; got {self.noise_levels}")
+        most = min(inner, MOST_NOISE_LEVELS)
+        if not 0 <= self.noise_levels <= most:
+            raise ValueError(f"noise_levels must lie in 0..{most}; got {self.noise_levels}")
 
     @property
     def multiple(self) -> int:

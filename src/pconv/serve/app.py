@@ -15,7 +15,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 
 import pconv
-from pconv.filling.fill import SEEDS
+from pconv.models import SEEDS
 from pconv.serve.docs_page import add_docs
 from pconv.serve.form import ClientGoneError
 from pconv.serve.guard import App, Guard

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pconv.filling.fill import SEEDS
+from pconv.models import SEEDS
 from pconv.serve.options import FORMATS, MAX_REACH
 
 DESCRIPTION = """

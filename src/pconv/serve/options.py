@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from pconv.filling.fill import SEEDS
+from pconv.models import SEEDS
 from pconv.serve.refusals import RefusedError
 
 FORMATS = {
