@@ -9,8 +9,9 @@ from nets import COMPLETE, random_case, some_net
 
 from pconv import PRESETS, UNetConfig
 from pconv.filling.backends import open_backend
+from pconv.models import SEEDS
 from pconv.nn.fused import FusedUNet
-from pconv.nn.noise import SEEDS, SIDE, Noise, NoiseInput, shifts
+from pconv.nn.noise import SIDE, Noise, NoiseInput, shifts
 from pconv.nn.onnx_graph import save_onnx
 
 LEVELS = 4

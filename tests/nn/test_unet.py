@@ -240,6 +240,7 @@ def test_what_does_not_fit_is_refused():
         ({"blocks": (-1,)}, "blocks takes up to 1 counts"),
         ({"noise_levels": 2}, "noise_levels must lie in 0..1; got 2"),
         ({"noise_levels": -1}, "noise_levels must lie in 0..1; got -1"),
+        ({"channels": (8,) * 6, "kernels": (3,) * 6, "noise_levels": 5}, "noise_levels must lie in 0..4; got 5"),
     ],
 )
 def test_impossible_configurations_are_refused(fields, message):
