@@ -21,7 +21,7 @@ from pconv.errors import InputError, ModelError
 @click.option(
     "--external-data",
     is_flag=True,
-    help="Store no weights, but refer to those in MODEL, in the same folder and precision (ONNX external data).",
+    help="Refer to the convolution weights in MODEL, in the same folder and precision (ONNX external data).",
 )
 @click.option("--opset", type=click.IntRange(min=13), default=17, show_default=True, help="Of ONNX.")
 @click.option("--force", is_flag=True, help="Allow OUT to replace MODEL.")

@@ -64,7 +64,7 @@ def save_onnx(
         fp16_weights: store weights in half precision, to be computed with in single; halves the file.
         opset: of ONNX, from 13.
         weights: a checkpoint of the same network, in the same precision and in the folder of ``path``. The graph then
-            refers to its weights (ONNX external data) and stores none.
+            refers to its convolution weights (ONNX external data) instead of storing them.
 
     Raises:
         InputError: ``opset`` is older, or newer than the onnx package knows; ``weights`` is in another folder or
