@@ -1,4 +1,4 @@
-"""Every term of SPEC section 3 against loops over plain numpy arrays, and what must hold whatever the numbers are."""
+"""Every loss term of the paper against loops over plain numpy arrays, and what must hold whatever the numbers are."""
 
 import itertools
 import math

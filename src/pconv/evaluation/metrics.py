@@ -1,4 +1,4 @@
-"""How far a filled photo is from the truth: pure functions of two pictures (Liu et al., section 4.2; SPEC section 6).
+"""How far a filled photo is from the truth: pure functions of two pictures (Liu et al., section 4.2).
 
 Pictures are ``(H, W, 3)`` uint8, a hole is ``(H, W)`` bool, True = hole. A metric of the hole alone takes ``hole``.
 """
