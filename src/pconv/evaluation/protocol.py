@@ -1,4 +1,4 @@
-"""Which holes go into which photos: six bins of hole ratios, each with and without border holes (the paper, section 4.2).
+"""Which holes go into which photos: six bins of hole ratios, each with and without border holes (section 4.2).
 
 Everything here is a pure function of the files' pixels and names, so that another group gets the same pairs.
 """
