@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from pconv.nn.layers import box_sum
 from pconv.nn.noise import Noise, NoiseInput
 from pconv.nn.phases import phase_kernel
-from pconv.nn.unet import DecoderLevel, EncoderLevel, Inputs, PConvUNet, ResidualBlock, finish, prepare
+from pconv.nn.unet import DecoderLevel, Inputs, PConvUNet, ResidualBlock, beside_below, finish, prepare
 
 UNPHASED = 2
 """So many of the innermost decoder levels upsample and convolve: their maps are too small for phases to pay."""
@@ -55,7 +55,7 @@ class FusedUNet(nn.Module):
         self.config = network.config
         self.dtype = dtype
         encoder, decoder = network.levels
-        self.encoder = nn.ModuleList(_FusedEncoderLevel(level, dtype) for level in encoder)
+        self.encoder = nn.ModuleList(_FusedSingleConv(level.conv, level.norm, level.slope, dtype) for level in encoder)
         self.decoder = nn.ModuleList(
             _FusedDecoderLevel(level, dtype, phased=inner >= UNPHASED) for inner, level in enumerate(decoder)
         )
@@ -85,7 +85,7 @@ class FusedUNet(nn.Module):
         known = valid.float().mean(1, keepdim=True)  # the share of channels where each has its own holes
         for level in self.encoder:
             skips.append(known)
-            known = level.follow(known, steps)  # type: ignore[operator]
+            known = level.follow(known, None, steps)  # type: ignore[operator]
         for level in self.decoder:
             known = level.follow(known, skips.pop(), noise, steps)  # type: ignore[operator]
         return steps
@@ -160,43 +160,36 @@ class _FusedConv(nn.Module):
         return known if step.valid is None else known.mul_(step.valid)
 
 
-class _FusedEncoderLevel(_FusedConv):
+class _FusedSingleConv(_FusedConv):
+    """One convolution of one input: an encoder level, or half of a residual block."""
+
     weight: Tensor
 
-    def __init__(self, level: EncoderLevel, dtype: torch.dtype) -> None:
-        weight, shift = folded(level.conv, level.norm)
-        super().__init__(shift, weight.shape[-1], stride=2, slope=level.slope, dtype=dtype)
+    def __init__(
+        self, conv: nn.Conv2d, norm: nn.Module, slope: float, dtype: torch.dtype, noise: NoiseInput | None = None
+    ) -> None:
+        weight, shift = folded(conv, norm)
+        super().__init__(shift, conv.kernel_size[0], conv.stride[0], slope, dtype, noise)
         self.keep("weight", weight)
 
-    def follow(self, known: Tensor, steps: Plan) -> Tensor:
-        return self.step(known, 1, None, steps)
+    def follow(self, known: Tensor, noise: Noise | None, steps: Plan) -> Tensor:
+        return self.step(known, 1, noise, steps)
 
     def forward(self, features: Tensor, steps: Iterator[Step]) -> Tensor:
-        return self.finish(F.conv2d(features, self.weight, None, 2, self.kernel // 2), next(steps))
-
-
-class _FusedBlockConv(_FusedConv):
-    weight: Tensor
-
-    def __init__(self, weight: Tensor, shift: Tensor, slope: float, dtype: torch.dtype, noise: NoiseInput | None):
-        super().__init__(shift, 3, stride=1, slope=slope, dtype=dtype, noise=noise)
-        self.keep("weight", weight)
-
-    def forward(self, features: Tensor, steps: Iterator[Step]) -> Tensor:
-        return self.finish(F.conv2d(features, self.weight, padding=1), next(steps))
+        return self.finish(F.conv2d(features, self.weight, None, self.stride, self.kernel // 2), next(steps))
 
 
 class _FusedBlock(nn.Module):
-    first: _FusedBlockConv
-    second: _FusedBlockConv
+    first: _FusedSingleConv
+    second: _FusedSingleConv
 
     def __init__(self, block: ResidualBlock, dtype: torch.dtype) -> None:
         super().__init__()
-        self.first = _FusedBlockConv(*folded(block.first, block.first_norm), block.slope, dtype, block.noise)
-        self.second = _FusedBlockConv(*folded(block.second, block.second_norm), 1.0, dtype, None)
+        self.first = _FusedSingleConv(block.first, block.first_norm, block.slope, dtype, block.noise)
+        self.second = _FusedSingleConv(block.second, block.second_norm, 1.0, dtype)
 
     def follow(self, known: Tensor, noise: Noise | None, steps: Plan) -> Tensor:
-        return self.second.step(self.first.step(known, 1, noise, steps), 1, None, steps)
+        return self.second.follow(self.first.follow(known, noise, steps), None, steps)
 
     def forward(self, features: Tensor, steps: Iterator[Step]) -> Tensor:
         return self.second(self.first(features, steps), steps).add_(features)  # type: ignore[no-any-return]
@@ -227,10 +220,7 @@ class _FusedDecoderLevel(_FusedConv):
         return known
 
     def forward(self, below: Tensor, skip: Tensor, guide: Tensor | None, steps: Iterator[Step]) -> Tensor:
-        parts = [skip] if self.channels[1] else []
-        if guide is not None and self.guide_level is not None:
-            parts.append(F.pixel_unshuffle(guide, 2**self.guide_level))
-        beside = torch.cat(parts, 1) if len(parts) > 1 else parts[0]
+        beside = beside_below(skip if self.channels[1] else None, guide, self.guide_level)
         if self.phased:
             raw = F.conv_transpose2d(below, self.below_weight, stride=2, padding=1)
         else:

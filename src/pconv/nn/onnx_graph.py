@@ -148,7 +148,7 @@ def build(network: PConvUNet, image: Literal["float", "uint8"], fp16_weights: bo
         surface = graph.surface(*start, config, len(config.channels))
         guide = graph.add("Concat", surface, graph.add("Sub", maps, half), axis=1)
     share = graph.add("Sub", one, graph.add("Div", known, graph.number(whole)))
-    noise: dict[nn.Module, str] = {}
+    noise: dict[nn.Module | None, str] = {}
     for level in range(1, config.noise_levels + 1):
         share = graph.add("AveragePool", share, kernel_shape=[2, 2], strides=[2, 2])
         inputs = [each for each in network.modules() if isinstance(each, NoiseInput) and each.level == level]
@@ -183,28 +183,14 @@ def build(network: PConvUNet, image: Literal["float", "uint8"], fp16_weights: bo
             counts = graph.add("Add", counts, graph.number(channels[2]))
         ratio, known = graph.follow(counts, 3, sum(channels))
         holes = None if decoder.guide_channels else known  # the guide is known everywhere, so the output is
-        features = graph.finish(
-            raw,
-            ratio,
-            holes,
-            decoder.conv,
-            decoder.norm,
-            decoder.slope,
-            noise[decoder.noise] if decoder.noise else None,
-        )
+        features = graph.finish(raw, ratio, holes, decoder.conv, decoder.norm, decoder.slope, noise.get(decoder.noise))
         whole_ratio = graph.follow(known, 3, 1)[0] if decoder.blocks and not holes else ""
         for block in decoder.blocks:
             assert isinstance(block, ResidualBlock)
             raw = graph.conv(features, graph.weight(block.first, block.first_norm), 3)
             ratio, holes = graph.follow(known, 3, 1) if holes else (whole_ratio, None)
             change = graph.finish(
-                raw,
-                ratio,
-                holes,
-                block.first,
-                block.first_norm,
-                block.slope,
-                noise[block.noise] if block.noise else None,
+                raw, ratio, holes, block.first, block.first_norm, block.slope, noise.get(block.noise)
             )
             known = holes or known
             raw = graph.conv(change, graph.weight(block.second, block.second_norm), 3)
@@ -258,7 +244,7 @@ class _Graph:
         self.constants: list[onnx.TensorProto] = []
         self._weight_dtype = weight_dtype
         self._known: dict[bytes, str] = {}
-        self._names = {tensor: name for name, tensor in (*network.named_parameters(), *network.named_buffers())}
+        self._names: dict[Tensor, str] = {tensor: name for name, tensor in network.named_parameters()}
 
     def add(self, kind: str, *inputs: str, output: str | None = None, **attributes: Any) -> str:
         output = output or f"{kind.lower()}_{len(self.nodes)}"
@@ -336,7 +322,7 @@ class _Graph:
         self.nodes.append(helper.make_node("Split", [features, self.integers(sizes)], parts, name=parts[0], axis=1))
         return parts
 
-    def noise_of_level(self, inputs: Sequence[NoiseInput], share: str) -> dict[nn.Module, str]:
+    def noise_of_level(self, inputs: Sequence[NoiseInput], share: str) -> dict[nn.Module | None, str]:
         """:meth:`pconv.nn.noise.Noise.at` of all inputs of a level, with the graph's inputs ``seed`` and ``origin``,
         each times its strength."""
         cells = self.add("Div", "origin", self.integers([2 ** inputs[0].level]))

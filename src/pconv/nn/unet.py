@@ -213,20 +213,12 @@ class DecoderLevel(nn.Module):
             with torch.no_grad():
                 self.conv.weight *= 0.02
 
-    def skip_of(self, skip: Map, guide: Tensor | None) -> tuple[Tensor, list[tuple[Tensor, int]]]:
-        """What stands beside the features from below, in one tensor, and its validity groups."""
-        parts, groups = [], []
-        if self.skip_channels:
-            parts.append(skip.features)
-            groups.append((skip.valid, self.skip_channels))
-        if self.guide_level is not None:
-            assert guide is not None
-            parts.append(F.pixel_unshuffle(guide, 2**self.guide_level).to(skip.features.dtype))
-            groups.append((torch.ones_like(skip.valid[:, :1]), self.guide_channels))
-        return (torch.cat(parts, 1) if len(parts) > 1 else parts[0]), groups
-
     def forward(self, below: Map, skip: Map, guide: Tensor | None, noise: Noise | None) -> Map:
-        beside, groups = self.skip_of(skip, guide)
+        guide = None if guide is None else guide.to(skip.features.dtype)
+        beside = beside_below(skip.features if self.skip_channels else None, guide, self.guide_level)
+        groups = [(skip.valid, self.skip_channels)] if self.skip_channels else []
+        if self.guide_channels:
+            groups.append((torch.ones_like(skip.valid[:, :1]), self.guide_channels))
         from_below, from_skip = torch.split(self.conv.weight, [self.below_channels, beside.shape[1]], dim=1)
         raw = upsampled_conv3x3(below.features, from_below)
         raw += F.conv2d(beside, from_skip, padding=1)
@@ -238,6 +230,21 @@ class DecoderLevel(nn.Module):
         for block in self.blocks:
             known = block(known, noise)
         return known
+
+
+def beside_below(skip: Tensor | None, guide: Tensor | None, level: int | None) -> Tensor:
+    """What a decoder step sees beside the features from below, in one tensor ``(B, C, h, w)``.
+
+    Args:
+        skip: the encoder's features, where the step has a skip.
+        guide: surface and mask, at the image's size.
+        level: at which ``guide`` joins, rearranged to channels; None where it does not.
+    """
+    parts = [] if skip is None else [skip]
+    if level is not None:
+        assert guide is not None
+        parts.append(F.pixel_unshuffle(guide, 2**level))
+    return torch.cat(parts, 1) if len(parts) > 1 else parts[0]
 
 
 class PConvUNet(nn.Module):
