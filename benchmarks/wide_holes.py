@@ -1,12 +1,12 @@
-"""Wide holes in large photos: from which depth a fill at half the size helps, and how it is used best.
+"""Wide holes in large photos: from which depth a fill of a smaller image helps, and how it is used best.
 
     python benchmarks/wide_holes.py PHOTO ... --vgg FILE
     python benchmarks/wide_holes.py PHOTO ... --vgg FILE --picture docs/images/wide-holes.jpg
-    python benchmarks/wide_holes.py PHOTO ... --vgg FILE --radius 70 --only "one pass" --only "WIDE 32"
+    python benchmarks/wide_holes.py PHOTO ... --vgg FILE --radius 70 --only "one pass" --only "WIDE 33"
 
-Each photo is shrunk to a long side of 1920 px and gets one round hole. Per variant: Gram distance inside the hole at
-the photo's size and at half of it, and PSNR over the hole; lower Gram distance and higher PSNR are better. "one pass"
-is the network alone. The others change one of the constants of pconv.filling.wide. The picture shows some of them at
+Each photo is shrunk to a long side of 1920 px (`--side`) and gets one round hole. Per variant: Gram distance inside
+the hole at the photo's size and at half of it, and PSNR over the hole; lower Gram distance and higher PSNR are better.
+"one pass" is the network alone. The others change one of the constants of pconv.filling.wide. The picture shows some of them at
 twice the size.
 A JSON line comes last.
 """
@@ -38,25 +38,25 @@ CHOSEN = "chosen"
 VARIANTS = {
     "one pass": {"WIDE": None},
     CHOSEN: {},
-    "WIDE 32": {"WIDE": 32},
-    "WIDE_BELOW 100": {"WIDE_BELOW": 100},
-    "WIDE_BELOW 64": {"WIDE_BELOW": 64},
-    "DEEP 64": {"DEEP": 64, "WIDE_BELOW": 64},
-    "DEEP 24": {"DEEP": 24},
+    "WIDE 33": {"WIDE": 33},
+    "NARROW 64": {"NARROW": 64},
+    "NARROW 16": {"NARROW": 16},
+    "DEEP 64": {"DEEP": 64},
     "DEEP 16": {"DEEP": 16},
-    "CELL 2": {"CELL": 2},
-    "CELL 16": {"CELL": 16},
+    "CELL 1": {"CELL": 1, "_REACH": 4},
+    "CELL 4": {"CELL": 4, "_REACH": 16},
+    "CELL 8": {"CELL": 8, "_REACH": 32},
 }
-"""What each changes of pconv.filling.wide; WIDE None: never a fill at half the size."""
-SHOWN = ("one pass", CHOSEN, "WIDE_BELOW 100", "CELL 2")
+"""What each changes of pconv.filling.wide; WIDE None: one run at full size."""
+SHOWN = ("one pass", CHOSEN, "CELL 1", "CELL 8")
 
 Pixels = NDArray[np.uint8]
 Hole = NDArray[np.bool_]
 
 
-def with_hole(path: Path, radius: int | None, part: float) -> tuple[Pixels, Hole]:
+def with_hole(path: Path, side: int, radius: int | None, part: float) -> tuple[Pixels, Hole]:
     with Image.open(path) as image:
-        image.thumbnail((LONG_SIDE, LONG_SIDE), Image.Resampling.LANCZOS)
+        image.thumbnail((side, side), Image.Resampling.LANCZOS)
         photo = np.asarray(image.convert("RGB"))
     height, width = photo.shape[:2]
     rows, columns = np.mgrid[:height, :width]
@@ -87,6 +87,7 @@ def halved(picture: NDArray[np.float64]) -> NDArray[np.float64]:
 @click.option("--vgg", type=click.Path(path_type=Path, exists=True), help="VGG-16 weights; else they are downloaded.")
 @click.option("--picture", type=click.Path(path_type=Path), help="Where to write some fills at twice the size.")
 @click.option("--shown", default="0", show_default=True, help="Numbers of the photos in the picture, from 0: 0,3.")
+@click.option("--side", default=LONG_SIDE, show_default=True, help="Long side of the photos, in pixels.")
 @click.option("--radius", type=int, help="Of every hole, in pixels; else 8, 12 or 16 % of the height, in turn.")
 @click.option("--only", multiple=True, type=click.Choice(list(VARIANTS)), help="Variants to run; all by default.")
 @click.option("--times", default=2.0, show_default=True, help="Size of the picture beside that of the photos.")
@@ -95,6 +96,7 @@ def main(
     vgg: Path | None,
     picture: Path | None,
     shown: str,
+    side: int,
     radius: int | None,
     only: tuple[str, ...],
     times: float,
@@ -104,7 +106,7 @@ def main(
     scores: dict[str, list[tuple[float, float, float]]] = {variant: [] for variant in only or VARIANTS}
     rows: list[list[Image.Image]] = []
     for number, path in enumerate(photos):
-        photo, hole = with_hole(path, radius, RADII[number % len(RADII)])
+        photo, hole = with_hole(path, side, radius, RADII[number % len(RADII)])
         window = around(hole, 128)
         truth, marked = photo[window], hole[window]
         half_hole = halved(marked[..., None].astype(float))[..., 0] > 0.5

@@ -127,7 +127,7 @@ def test_the_network_never_sees_more_than_memory_allows(memory):
     assert np.abs(result[hole].astype(float) - 127.5).max() < 5
 
 
-def test_wide_holes_start_from_a_fill_at_half_the_size():
+def test_wide_holes_start_from_a_fill_of_a_smaller_image():
     """A network that knows only its window's mean leaves a hole grey; here the sides stay apart."""
     backend = Surroundings()
     pixels = np.zeros((700, 900, 3), np.uint8)
@@ -166,7 +166,7 @@ def test_only_the_deep_inside_of_wide_holes_holds_estimates():
     hole = np.hypot(rows, columns) < 150
     backend = Estimates()
     filled(backend, pixels, hole)
-    assert [given is not None for given in backend.given] == [False, True, True, True]  # the coarsest one first
+    assert [given is not None for given in backend.given] == [False, True]  # the smaller image first
     expected = (np.hypot(rows, columns) < 150 - filling_wide.DEEP).sum()
     assert abs(backend.given[-1].sum() - expected) < 0.02 * expected
     backend = Estimates()

@@ -34,7 +34,10 @@ backend_option = click.option(
     "--backend", default="auto", show_default=True, help="onnxruntime, torch, openvino; auto takes the fastest."
 )
 precision_option = click.option(
-    "--precision", default="auto", show_default=True, help="fp32, bf16; auto: what the device is fast in."
+    "--precision",
+    default="auto",
+    show_default=True,
+    help="fp32, bf16; auto: bf16 with PyTorch where the device computes in it.",
 )
 
 

@@ -1,4 +1,4 @@
-"""Filling an image of any size in bounded memory: regions, tiles, and a fill at half the size for wide holes."""
+"""Filling an image of any size in bounded memory: regions, tiles, and a fill of a smaller image for wide holes."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from pconv.filling.wide import (
     cell_means,
     deep_inside,
     depth_steps,
-    halved_by_strips,
-    needed_at_half_size,
+    needed_of_smaller,
+    smaller_by_strips,
     surface_start,
 )
 
@@ -30,7 +30,7 @@ NOISE_GRID = 16
 
 FEATHER_STEPS = 32
 
-REVISION = 6
+REVISION = 7
 """Changes when the same network would fill differently; results measured with another one do not compare."""
 
 Hole = NDArray[np.bool_]
@@ -46,7 +46,6 @@ def fill_holes(
     wanted: Hole | None = None,
     seed: int = 0,
     corner: tuple[int, int] = (0, 0),
-    coarse: bool = False,
 ) -> None:
     """Fill ``picture`` in place where ``(H, W)`` ``hole`` is True.
 
@@ -59,14 +58,13 @@ def fill_holes(
         wanted: which pixels of the hole to write; all of them if None.
         seed: 0 to SEEDS - 1: which texture a network with noise inputs gives the holes.
         corner: row and column of the picture in the whole photo, if it is a part of one.
-        coarse: the picture is a coarser one, whose fill another one starts from.
 
     Raises:
         ModelError: the network's output is not finite.
         DeviceMemoryError: the device has too little memory; the picture may be filled in part.
     """
     for region in regions(hole if wanted is None else wanted, backend.multiple):
-        _fill_region(backend, picture, hole[region.box.slices], region, memory, feather, seed, corner, coarse)
+        _fill_region(backend, picture, hole[region.box.slices], region, memory, feather, seed, corner)
 
 
 def _fill_region(
@@ -78,11 +76,10 @@ def _fill_region(
     feather: int,
     seed: int,
     corner: tuple[int, int],
-    coarse: bool,
 ) -> None:
     box, wanted = region
     place = box.moved(*corner)
-    inside = _inside_of(backend, picture, hole, box, memory, seed, place, coarse)
+    inside = _inside_of(backend, picture, hole, box, memory, seed, place)
     feather_steps = min(feather, FEATHER_STEPS)
     softened = depth_steps(hole, 0, feather, feather_steps) if feather else None
 
@@ -92,7 +89,7 @@ def _fill_region(
         origin = (place.top + tile.top, place.left + tile.left)
         if inside is None or not (deep := inside.deep[tile.slices]).any():
             return _run(backend, known, unknown, seed, origin)
-        known = np.where(deep, surface_start(inside.cells, *tile.slices), known)
+        known = np.where(deep, surface_start(inside.cells, inside.scale, *tile.slices), known)
         return _run(backend, known, unknown, seed, origin, deep)
 
     side = tile_side(wanted, _most_pixels(memory, box))
@@ -118,7 +115,9 @@ class _Inside(NamedTuple):
     """What the inside of a region's wide holes starts from."""
 
     cells: Colours
-    """``(C, h / CELL, w / CELL)``, from a fill at half the size."""
+    """Means over cells of the fill of a smaller image."""
+    scale: int
+    """How many pixels of full size a pixel of the smaller image is wide."""
     deep: Hole
     """``(h, w)``: where it counts."""
 
@@ -131,19 +130,20 @@ def _inside_of(
     memory: int,
     seed: int,
     place: Box,
-    coarse: bool,
 ) -> _Inside | None:
     """The inside of wide holes, or None where no hole is wide."""
-    deep = deep_inside(hole, coarse)
+    deep = deep_inside(hole)
     if deep is None:
         return None
-    half, half_hole = halved_by_strips(lambda rows: picture.read(*_rows_of(box, rows)), hole)
-    half_picture = ArrayPicture(half.transpose(1, 2, 0), half.shape[0])
-    # Half a corner may lie between two cells of the noise: then its noise begins at the cell before.
-    top, left = (side // 2 // NOISE_GRID * NOISE_GRID for side in (place.top, place.left))
-    needed = needed_at_half_size(deep, half_hole)
-    fill_holes(backend, half_picture, half_hole, memory, wanted=needed, seed=seed, corner=(top, left), coarse=True)
-    return _Inside(cell_means(half), deep)
+    smaller = smaller_by_strips(lambda rows: picture.read(*_rows_of(box, rows)), hole)
+    small_picture = ArrayPicture(smaller.picture.transpose(1, 2, 0), smaller.picture.shape[0])
+    # The corner may lie between two cells of the noise: then its noise begins at the cell before.
+    corner = (
+        place.top // smaller.scale // NOISE_GRID * NOISE_GRID,
+        place.left // smaller.scale // NOISE_GRID * NOISE_GRID,
+    )
+    fill_holes(backend, small_picture, smaller.hole, memory, 0, needed_of_smaller(deep, smaller), seed, corner)
+    return _Inside(cell_means(smaller.picture), smaller.scale, deep)
 
 
 def _by_tiles(

@@ -49,7 +49,7 @@ class Inpainter:
             which needs PyTorch) or of a graph made by ``pconv export`` (``.onnx``).
         device: "auto", "cpu"; with the torch backend also "cuda", "cuda:1", "mps".
         backend: "onnxruntime", "torch", "openvino", or "auto": the fastest that is installed and can do it.
-        precision: "fp32", "bf16", or "auto": bf16 where backend and device compute in it.
+        precision: "fp32", "bf16", or "auto": bf16 with the torch backend where the device computes in it, else fp32.
         max_memory: bytes that filling may take beside the photo itself; larger photos are filled in pieces.
 
     Attributes:

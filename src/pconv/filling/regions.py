@@ -32,7 +32,8 @@ WORTH_WHOLE = 1.25
 LARGE = 1024 * 1024
 """Pixels up to which a box is never cut for speed, only for memory."""
 
-TILE_SIDES = (256, 512, 768, 1024, 1536, 2048, 3072, 4096)
+TILE_SIDES = (256, 512, 768)
+"""Tiles of 1024 px take as long, and 280 MB more memory (benchmarks/large.py)."""
 
 
 class Box(NamedTuple):
@@ -96,8 +97,6 @@ def tile_side(wanted: NDArray[np.bool_], most: float) -> int:
     if height * width <= min(most, LARGE):
         return max(height, width)
     able = [side for side in TILE_SIDES if side * side <= most and side < max(height, width)] or [TILE_SIDES[0]]
-    if height * width <= most:
-        able.append(max(height, width))
     costs = [sum(box.area for box in tiles(wanted, side)) for side in able]
     cheapest = min(costs)
     return max([side for side, cost in zip(able, costs, strict=True) if cost <= WORTH_WHOLE * cheapest])
