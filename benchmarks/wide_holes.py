@@ -6,8 +6,8 @@
 
 Each photo is shrunk to a long side of 1920 px (`--side`) and gets one round hole. Per variant: Gram distance inside
 the hole at the photo's size and at half of it, and PSNR over the hole; lower Gram distance and higher PSNR are better.
-"one pass" is the network alone. The others change one of the constants of the module. The picture shows some of them at
-twice the size.
+"one pass" is the network alone. The others change one of the constants of the module. The picture shows some of them
+at twice the size.
 A JSON line comes last.
 """
 
