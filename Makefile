@@ -13,7 +13,7 @@ test: $(VENV)/.ready-dev
 	$(BIN)/python -m pytest
 
 fuzz: $(VENV)/.ready-dev
-	PCONV_FUZZ=10000 $(BIN)/python -m pytest tests/photos/test_fuzz.py
+	PCONV_FUZZ=10000 $(BIN)/python -m pytest tests/images/test_fuzz.py
 
 check: $(VENV)/.ready-dev
 	$(BIN)/ruff check .

@@ -23,13 +23,13 @@ from common import finish, machine, show
 from PIL import Image
 
 from pconv import Inpainter, irregular_hole
-from pconv.filling.batch import default_workers, run
-from pconv.filling.folders import open_folder
-from pconv.filling.pipeline import Turns
-from pconv.filling.plan import Job, make_plan
-from pconv.filling.work import Settings
-from pconv.photos.files import read_photo, write_photo
-from pconv.photos.holes import MaskFile, hole_of
+from pconv.batch.job import default_workers, run
+from pconv.batch.pipeline import Turns
+from pconv.batch.plan import Job, make_plan
+from pconv.batch.storage import open_folder
+from pconv.batch.work import Settings
+from pconv.images.files import read_photo, write_photo
+from pconv.masks.reader import MaskFile, hole_of
 
 PHOTOS = Path(__file__).parent.parent / "examples" / "photos"
 

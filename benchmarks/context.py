@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pconv import irregular_hole
-from pconv.filling.backends import Backend, open_backend
+from pconv.inpainting.backends import Backend, open_backend
 
 SIZES = (24, 56, 96, 144)
 CONTEXTS = (8, 32, 64, 128)

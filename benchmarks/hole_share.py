@@ -18,7 +18,7 @@ import numpy as np
 from common import finish, interleaved, machine, show
 
 from pconv import Inpainter, irregular_hole
-from pconv.filling.backends import BACKENDS, installed
+from pconv.inpainting.backends import BACKENDS, installed
 
 SIDE = 512
 SHARES = {

@@ -25,9 +25,9 @@ from common import PlainUNet, block_holes, finish, interleaved, machine, show
 from torch import Tensor
 
 from pconv import PRESETS, PConvUNet, UNetConfig
-from pconv.filling.backends import OnnxRuntimeBackend, OpenVinoBackend, installed
+from pconv.inpainting.backends import OnnxRuntimeBackend, OpenVinoBackend, installed
 from pconv.nn.fused import UNPHASED, FusedUNet
-from pconv.nn.onnx_graph import save_onnx
+from pconv.nn.onnx_export import save_onnx
 
 
 def multiplications(config: UNetConfig, size: int, phased: bool) -> float:

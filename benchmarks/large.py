@@ -25,7 +25,7 @@ import numpy as np
 from common import finish, machine, show
 from PIL import Image, ImageDraw
 
-from pconv.holes.strokes import irregular_hole
+from pconv.masks.strokes import irregular_hole
 
 PHOTO = Path(__file__).parents[1] / "examples" / "photos" / "astronaut.jpg"
 HOLES = ("none", "small", "specks", "scratch", "20 %", "wide")
@@ -57,8 +57,8 @@ def hole_map(kind: str, width: int, height: int) -> Image.Image:
 def fill_file(photo: Path, mask: Path, out: Path) -> dict[str, float]:
     """What the command does, timed; in a process of its own."""
     times = [time.perf_counter()]
-    from pconv.photos.files import read_photo, write_photo
-    from pconv.photos.holes import MaskFile, hole_of
+    from pconv.images.files import read_photo, write_photo
+    from pconv.masks.reader import MaskFile, hole_of
 
     picture = read_photo(photo)
     hole = hole_of(picture, [MaskFile(mask)])

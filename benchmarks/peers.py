@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pconv import Inpainter, irregular_hole
-from pconv.filling.backends import BACKENDS, installed
+from pconv.inpainting.backends import BACKENDS, installed
 
 PHOTO = Path(__file__).parents[1] / "examples" / "photos" / "astronaut.jpg"
 RATIO = (0.10, 0.15)

@@ -17,7 +17,7 @@ from PIL import Image
 
 from pconv import Inpainter, irregular_hole
 from pconv.evaluation.metrics import psnr
-from pconv.holes.ratios import RATIO_BINS
+from pconv.masks.ratios import RATIO_BINS
 
 
 @click.command()

@@ -22,7 +22,7 @@ from pathlib import Path
 import click
 from common import finish, machine, show
 
-from pconv.filling.backends import BACKENDS, installed
+from pconv.inpainting.backends import BACKENDS, installed
 
 SIDES = (256, 512, 1024, 2048, 4096)
 PATIENCE = 4

@@ -21,7 +21,7 @@ from PIL import Image
 
 from pconv import Inpainter, irregular_hole, load_vgg
 from pconv.evaluation.metrics import gram_distance, psnr, vgg_features
-from pconv.holes.ratios import RATIO_BINS
+from pconv.masks.ratios import RATIO_BINS
 
 SIDE, PER_BIN = 320, 10
 

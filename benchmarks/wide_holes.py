@@ -26,7 +26,7 @@ from PIL import Image, ImageDraw
 
 from pconv import Inpainter, load_vgg
 from pconv.evaluation.metrics import gram_distance, psnr, vgg_features
-from pconv.filling import wide
+from pconv.inpainting import scales as wide
 
 LONG_SIDE = 1920
 RADII = (0.08, 0.12, 0.16)
@@ -47,7 +47,7 @@ VARIANTS = {
     "CELL 4": {"CELL": 4, "_REACH": 16},
     "CELL 8": {"CELL": 8, "_REACH": 32},
 }
-"""What each changes of pconv.filling.wide; WIDE None: one run at full size."""
+"""What each changes of pconv.inpainting.scales; WIDE None: one run at full size."""
 SHOWN = ("one pass", CHOSEN, "CELL 1", "CELL 8")
 
 Pixels = NDArray[np.uint8]

@@ -5,7 +5,7 @@ from pathlib import Path
 from PIL import Image
 
 import pconv
-from pconv.photos.holes import MaskFile
+from pconv.masks.reader import MaskFile
 
 PHOTOS = Path(__file__).parent / "photos"
 OUT = Path("demo-output")

@@ -71,7 +71,7 @@ class Plain:
 
 @pytest.mark.parametrize("noise", [True, False])
 def test_a_seed_for_a_photo_and_for_a_folder(files, monkeypatch, noise):
-    monkeypatch.setattr("pconv.filling.predictor.open_backend", lambda *_: Plain(noise))
+    monkeypatch.setattr("pconv.inpainting.inpainter.open_backend", lambda *_: Plain(noise))
     (files / "photos").mkdir()
     for name in ("a.png", "b.png"):
         (files / "photos" / name).write_bytes((files / "photo.png").read_bytes())

@@ -17,9 +17,9 @@ from batch_folders import make_folders, results
 from click.testing import CliRunner
 from PIL import Image
 
+from pconv.batch.manifest import Entry, read_history
+from pconv.batch.storage import open_folder
 from pconv.cli import main
-from pconv.filling.folders import open_folder
-from pconv.filling.manifest import Entry, read_history
 
 BACKEND = ["--backend", "onnxruntime"]
 

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from pconv.cli import main
-from pconv.filling.sheet import Names, make_view
+from pconv.report.comparison import Names, make_view
 
 
 def pconv(*arguments):

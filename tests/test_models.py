@@ -17,7 +17,7 @@ from pconv.cli import main
 from pconv.errors import DownloadError, ModelError
 from pconv.files import sha256_of
 from pconv.models import bundled_hashes, find_model
-from pconv.nn.onnx_graph import save_onnx
+from pconv.nn.onnx_export import save_onnx
 
 ROOT = Path(__file__).parents[1]
 BOX = Path(pconv.models.__file__).parent

@@ -1,4 +1,4 @@
-"""The rooms, and who may enter which (DESIGN.md)."""
+"""The rooms, and which of them may import which."""
 
 import ast
 import subprocess
@@ -14,12 +14,14 @@ BASE = {"errors", "files", "models"}
 MAY_IMPORT = {
     "models": BASE,
     "nn": BASE,
-    "holes": BASE,
-    "photos": {"errors", "files"},
-    "filling": BASE | {"nn", "photos"},
-    "serve": BASE | {"photos", "filling"},
-    "training": BASE | {"nn", "holes"},
-    "evaluation": BASE | {"nn", "holes", "photos", "filling", "training"},
+    "images": {"errors", "files"},
+    "masks": BASE | {"images"},
+    "inpainting": BASE | {"nn", "images", "masks"},
+    "batch": BASE | {"images", "masks", "inpainting"},
+    "report": BASE | {"images", "masks", "batch"},
+    "training": BASE | {"nn", "images", "masks"},
+    "evaluation": BASE | {"nn", "images", "masks", "inpainting", "training", "report"},
+    "server": BASE | {"images", "masks", "inpainting"},
 }
 
 

@@ -47,7 +47,7 @@ def test_its_commands_run(empty_folder):
         elif arguments[0] == "evaluate":
             assert unknown_options(arguments) == set()  # run by tests/evaluation
         elif arguments[0] == "serve":
-            assert unknown_options(arguments) == set()  # run by tests/serve
+            assert unknown_options(arguments) == set()  # run by tests/server
         elif "--model" not in arguments:  # the model that README trains does not exist here
             result = CliRunner().invoke(main, arguments)
             assert result.exit_code == 0, result.output

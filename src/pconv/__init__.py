@@ -23,8 +23,10 @@ if TYPE_CHECKING:
         PconvError,
         TrainingError,
     )
-    from pconv.filling.predictor import Inpainter, inpaint
-    from pconv.holes.strokes import irregular_hole
+    from pconv.images.files import read_photo, write_photo
+    from pconv.images.photo import Photo
+    from pconv.inpainting.inpainter import Inpainter, inpaint
+    from pconv.masks.strokes import irregular_hole
     from pconv.nn.checkpoint import load_network, save_network
     from pconv.nn.convert import convert_padding
     from pconv.nn.fused import FusedUNet
@@ -40,8 +42,6 @@ if TYPE_CHECKING:
         partial_conv3d,
     )
     from pconv.nn.unet import PRESETS, PConvUNet, UNetConfig
-    from pconv.photos.files import read_photo, write_photo
-    from pconv.photos.photo import Photo
     from pconv.training.features import VGG16Features, load_vgg
     from pconv.training.losses import InpaintingLoss, LossWeights
 
@@ -55,8 +55,8 @@ _HOMES = {
         "PconvError",
         "TrainingError",
     ],
-    "pconv.holes.strokes": ["irregular_hole"],
-    "pconv.filling.predictor": ["Inpainter", "inpaint"],
+    "pconv.masks.strokes": ["irregular_hole"],
+    "pconv.inpainting.inpainter": ["Inpainter", "inpaint"],
     "pconv.nn.checkpoint": ["load_network", "save_network"],
     "pconv.nn.convert": ["convert_padding"],
     "pconv.nn.fused": ["FusedUNet"],
@@ -66,8 +66,8 @@ _HOMES = {
         *(f"partial_conv{n}d" for n in (1, 2, 3)),
     ],
     "pconv.nn.unet": ["PRESETS", "PConvUNet", "UNetConfig"],
-    "pconv.photos.files": ["read_photo", "write_photo"],
-    "pconv.photos.photo": ["Photo"],
+    "pconv.images.files": ["read_photo", "write_photo"],
+    "pconv.images.photo": ["Photo"],
     "pconv.training.features": ["VGG16Features", "load_vgg"],
     "pconv.training.losses": ["InpaintingLoss", "LossWeights"],
 }

@@ -7,7 +7,7 @@ import torch
 from pconv.errors import EvaluationError, InputError, ModelError
 from pconv.evaluation import baselines, methods
 from pconv.evaluation.methods import find_methods, our_methods
-from pconv.filling import fill
+from pconv.inpainting import tiles as fill
 from pconv.nn.checkpoint import save_network
 from pconv.nn.plain import FILLS, PlainConfig, PlainUNet, load_plain
 from pconv.nn.unet import PRESETS

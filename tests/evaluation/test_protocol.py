@@ -21,7 +21,7 @@ from pconv.evaluation.protocol import (
     readable_photos,
     sorted_masks,
 )
-from pconv.holes.ratios import RATIO_BINS
+from pconv.masks.ratios import RATIO_BINS
 
 
 def test_the_made_masks_are_the_same_bytes_everywhere():

@@ -11,9 +11,9 @@ import torch
 from nets import COMPLETE, random_case, some_net
 
 from pconv import Inpainter, ModelError, load_network, save_network
-from pconv.filling.backends import open_backend
+from pconv.inpainting.backends import open_backend
 from pconv.models import GRAPH, find_model
-from pconv.nn.onnx_graph import save_onnx
+from pconv.nn.onnx_export import save_onnx
 
 BACKENDS = ["onnxruntime", "openvino"]
 

@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 from nets import COMPLETE, random_case, some_net
 
 from pconv import PRESETS, UNetConfig
-from pconv.filling.backends import open_backend
+from pconv.inpainting.backends import open_backend
 from pconv.models import SEEDS
 from pconv.nn.fused import FusedUNet
 from pconv.nn.noise import SIDE, Noise, NoiseInput, shifts
-from pconv.nn.onnx_graph import save_onnx
+from pconv.nn.onnx_export import save_onnx
 
 LEVELS = 4
 GRID = 2**LEVELS

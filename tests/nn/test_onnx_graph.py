@@ -12,7 +12,7 @@ from nets import COMPLETE, photo_and_hole, random_case, some_net
 
 from pconv import PRESETS, InputError, UNetConfig, load_network, save_network
 from pconv.models import CHECKPOINT, GRAPH, GRAPH_FORMAT, find_model
-from pconv.nn.onnx_graph import save_onnx
+from pconv.nn.onnx_export import save_onnx
 from pconv.nn.unet import composite
 
 

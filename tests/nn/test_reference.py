@@ -8,11 +8,11 @@ from nets import COMPLETE, assert_agree, random_case, some_net
 from reference_unet import reference_of
 
 from pconv import UNetConfig, load_network
-from pconv.filling.backends import open_backend
+from pconv.inpainting.backends import open_backend
 from pconv.models import find_model
 from pconv.nn import unet
 from pconv.nn.fused import FusedUNet
-from pconv.nn.onnx_graph import save_onnx
+from pconv.nn.onnx_export import save_onnx
 from pconv.nn.surface import smooth_surface
 
 FP32, BF16 = 1e-3, 2e-2

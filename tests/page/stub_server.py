@@ -28,5 +28,5 @@ class Stub:
 
 if __name__ == "__main__":
     noise, *options = sys.argv[1:]
-    with patch("pconv.filling.predictor.open_backend", lambda *_: Stub(noise == "1")):
+    with patch("pconv.inpainting.inpainter.open_backend", lambda *_: Stub(noise == "1")):
         main(["serve", *options])

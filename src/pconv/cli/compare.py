@@ -15,7 +15,7 @@ from pconv.cli.folder import MOST_SHOWN, printable
 from pconv.errors import InputError
 
 if TYPE_CHECKING:
-    from pconv.filling.sheet import Names, View
+    from pconv.report.comparison import Names, View
 
 SHOWN = {".html": 100, ".png": 40}
 """Photos in a sheet if nothing else is said: some 10 to 20 MB."""
@@ -55,15 +55,15 @@ def compare(
         raise click.UsageError(f"{masks} is a folder: with two files, give the mask's file")
     need_place_for(out, *([] if folders else [before, after]), force=False)
 
-    from pconv.filling import sheet
-    from pconv.filling.compare import find_results
+    from pconv.report import comparison
+    from pconv.report.pairs import find_results
 
     with wrong_usage(InputError):
         if folders:
             found = find_results(before, after, masks, pattern)
             names, failures, notes = found.results, found.failures, found.notes
         else:
-            names, failures, notes = [sheet.Names(before.name, before, after, masks)], [], []
+            names, failures, notes = [comparison.Names(before.name, before, after, masks)], [], []
     chosen = spread(names, limit or SHOWN[suffix])
     if len(chosen) < len(names):
         notes.append(f"{len(chosen)} of {len(names)} photos are shown, evenly spread; --limit {len(names)} shows all")
@@ -75,9 +75,9 @@ def compare(
     with writing_to(out):
         if suffix == ".html":
             title = f"{printable(before.name)} and {printable(after.name)}"
-            sheet.write_page(chain([first], views), out, title, notes, failures, unread)
+            comparison.write_page(chain([first], views), out, title, notes, failures, unread)
         else:
-            sheet.write_picture(chain([first], views), out)
+            comparison.write_picture(chain([first], views), out)
     for note in notes:
         click.echo(f"note: {printable(note)}", err=True)
     for number, failure in enumerate([*unread, *failures]):
@@ -95,7 +95,7 @@ def spread(names: list[Names], most: int) -> list[Names]:
 
 def looked_at(names: list[Names], side: int, unread: list[str]) -> Iterator[View]:
     """Views in order, read a few at a time; what cannot be read gets into ``unread``."""
-    from pconv.filling.sheet import readable
+    from pconv.report.comparison import readable
 
     ahead = 4
     with ThreadPoolExecutor(2) as pool, progress(range(len(names)), len(names)) as numbers:

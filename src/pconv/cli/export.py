@@ -48,7 +48,7 @@ def export(
     need_place_for(out, path, force=force)
     with needs_extra("train"):
         from pconv.nn.checkpoint import load_network
-        from pconv.nn.onnx_graph import save_onnx
+        from pconv.nn.onnx_export import save_onnx
     network, recipe = load_network(path)
     with wrong_usage(InputError), writing_to(out):
         weights = path if external_data else None

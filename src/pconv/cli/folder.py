@@ -21,9 +21,9 @@ from pconv.cli.common import needs_extra, reachable, writing_to, wrong_usage
 from pconv.errors import InputError, ModelError
 
 if TYPE_CHECKING:
-    from pconv.filling.batch import Summary
-    from pconv.filling.manifest import Entry
-    from pconv.filling.plan import Job, Plan
+    from pconv.batch.job import Summary
+    from pconv.batch.manifest import Entry
+    from pconv.batch.plan import Job, Plan
 
 _STOPPING = b"\nstopping: what is being filled is still written (once more to stop at once)\n"
 
@@ -136,12 +136,12 @@ def run_folder(
     if masks is None and not holes:
         raise click.UsageError("give MASKS, a folder of them or one mask file, or say with --hole what to fill")
 
-    from pconv.filling.batch import open_inpainter, run
-    from pconv.filling.folders import open_folder
-    from pconv.filling.plan import Job, make_plan
-    from pconv.filling.work import Settings
-    from pconv.photos.formats import format_for
-    from pconv.photos.holes import parse_hole
+    from pconv.batch.job import open_inpainter, run
+    from pconv.batch.plan import Job, make_plan
+    from pconv.batch.storage import open_folder
+    from pconv.batch.work import Settings
+    from pconv.images.formats import format_for
+    from pconv.masks.reader import parse_hole
 
     mask_folder, one_mask = _mask_place(masks)
     shared = (
@@ -181,7 +181,7 @@ def run_folder(
     ray = None
     if engine == "ray":
         with needs_extra("ray"):
-            from pconv.filling.ray_engine import RayEngine
+            from pconv.batch.ray_engine import RayEngine
 
             ray = RayEngine(plan.about, workers)
     stop = Event()
@@ -203,7 +203,7 @@ def _mask_place(masks: Path | str | None) -> tuple[Path | str | None, str | None
             if not masks.exists():
                 raise click.UsageError(f"the masks {masks} do not exist")
             return (masks, None) if masks.is_dir() else (masks.absolute().parent, masks.name)
-    from pconv.filling.folders import is_picture
+    from pconv.batch.storage import is_picture
 
     above, _, name = masks.rpartition("/")
     return (above, name) if is_picture(name, masks=True) else (masks, None)

@@ -13,7 +13,7 @@ def info() -> None:
     from importlib.metadata import PackageNotFoundError, version
 
     from pconv import __version__
-    from pconv.filling.backends import BACKENDS, INSTALL, installed
+    from pconv.inpainting.backends import BACKENDS, INSTALL, installed
     from pconv.models import BUNDLED, CHECKPOINT, ELSEWHERE, GRAPH, bundled_hashes, find_model
 
     click.echo(f"pconv {__version__}, Python {platform.python_version()}, {platform.platform(terse=True)}")

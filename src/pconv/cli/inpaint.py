@@ -98,9 +98,9 @@ def inpaint(
         raise click.UsageError("--invert is about MASK, and there is none")
     need_place_for(out, *[path for path in (photo, mask) if path is not None], force=force)
 
-    from pconv.photos.files import check_storable, read_photo, write_photo
-    from pconv.photos.formats import format_for
-    from pconv.photos.holes import HoleSource, MaskFile, hole_of, parse_hole, prepared
+    from pconv.images.files import check_storable, read_photo, write_photo
+    from pconv.images.formats import format_for
+    from pconv.masks.reader import HoleSource, MaskFile, hole_of, parse_hole, prepared
 
     with wrong_usage(InputError):
         format_for(out.suffix)
@@ -112,7 +112,7 @@ def inpaint(
         notes = [*picture.notes, *check_storable(picture, out.suffix, quality)]
     hole = hole_of(picture, sources, invert, grow, notes)
 
-    from pconv.filling.predictor import Inpainter, as_hole, usable_seed
+    from pconv.inpainting.inpainter import Inpainter, as_hole, usable_seed
     from pconv.models import GRAPH, find_model
 
     hole = as_hole(hole, (picture.height, picture.width))

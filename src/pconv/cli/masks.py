@@ -62,7 +62,7 @@ def strokes(number: int, size: tuple[int, int], ratio: tuple[float, float], bord
     """Irregular holes of strokes, ellipses and polygons with a wanted hole ratio."""
     import numpy as np
 
-    from pconv.holes.strokes import irregular_hole
+    from pconv.masks.strokes import irregular_hole
 
     width, height = size
     make_folder(out)
@@ -98,8 +98,8 @@ def augment(
     """
     import numpy as np
 
-    from pconv.holes.augment import HoleFolder
-    from pconv.holes.folder import detect_polarity, find_masks
+    from pconv.masks.augment import HoleFolder
+    from pconv.masks.folder import detect_polarity, find_masks
 
     width, height = size
     if out.exists() and folder.exists() and out.samefile(folder):
@@ -133,8 +133,8 @@ def flow(source: Path, out: Path, every: int, limit: int | None, ratio: tuple[fl
     """
     import numpy as np
 
-    from pconv.holes.flow import frame_pairs, occlusion_hole, read_frames
-    from pconv.holes.preview import Preview
+    from pconv.masks.flow import frame_pairs, occlusion_hole, read_frames
+    from pconv.masks.preview import Preview
 
     low, high = ratio
     seen: list[float] = []

@@ -17,7 +17,7 @@ from pconv.cli.common import (
 from pconv.errors import InputError, ModelError
 
 if TYPE_CHECKING:
-    from pconv.serve.filler import Filler
+    from pconv.server.filler import Filler
 
 SHORTEST_TOKEN = 12
 
@@ -78,10 +78,10 @@ def serve(
     if token is not None and not (token.isascii() and token.isprintable() and " " not in token):
         raise click.UsageError("the token goes into an HTTP header: use letters, digits and signs of ASCII, no spaces")
     with needs_extra("serve"):
-        from pconv.serve.guard import is_loopback
-        from pconv.serve.server import addresses, make_server, open_socket, set_up_logging
-        from pconv.serve.service import Service
-        from pconv.serve.settings import MB, Settings
+        from pconv.server.guard import is_loopback
+        from pconv.server.server import addresses, make_server, open_socket, set_up_logging
+        from pconv.server.service import Service
+        from pconv.server.settings import MB, Settings
 
     local = is_loopback(host)
     made = not local and token is None
@@ -121,9 +121,9 @@ def serve(
 
 
 def _load(model: str, devices: tuple[str, ...], backend: str, precision: str, max_memory: int) -> list[Filler]:
-    from pconv.filling.predictor import Inpainter
+    from pconv.inpainting.inpainter import Inpainter
     from pconv.models import GRAPH, find_model
-    from pconv.serve.filler import Filler
+    from pconv.server.filler import Filler
 
     with wrong_usage(ModelError):
         find_model(model, GRAPH)  # the form that is mostly opened: each is hashed when it is looked for

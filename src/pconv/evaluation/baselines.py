@@ -88,7 +88,7 @@ def patchmatch(photo: Pixels, hole: Hole) -> Pixels:
 
 def network(model: str | Path) -> Fill:
     """Our network, by its name or from a file, on the CPU."""
-    from pconv.filling.predictor import Inpainter
+    from pconv.inpainting.inpainter import Inpainter
 
     inpainter = Inpainter(model, "cpu")
 

@@ -14,7 +14,8 @@ from pconv.evaluation.protocol import Pair, fitted, hole_of
 from pconv.evaluation.runner import Settings, Task, read_fill
 from pconv.evaluation.summary import Results
 from pconv.files import replacing
-from pconv.filling.sheet import data_url, in_rows, titled
+from pconv.report.comparison import in_rows, titled
+from pconv.report.pages import data_url
 
 PER_KIND = 3
 _SHEET_WIDTH = 300

@@ -137,7 +137,7 @@ def our_methods(models: list[str]) -> list[Method]:
 
 def _made_by(path: Path) -> str:
     import pconv
-    from pconv.filling.fill import REVISION
+    from pconv.inpainting.tiles import REVISION
 
     return f"{sha256_of(path)}, pconv {pconv.__version__}, filling {REVISION}"
 

@@ -10,15 +10,14 @@ from pconv.evaluation.plots import curve
 from pconv.evaluation.report import About, all_tables, facts
 from pconv.evaluation.summary import Results
 from pconv.evaluation.tables import wins_and_losses
-from pconv.files import replacing
+from pconv.report.pages import write_page as page
 
 
 def write_page(results: Results, about: About, views: Sequence[View], path: Path) -> None:
     """The facts, the curves, the cases with a slider between truth and fill, and the tables."""
-    import jinja2
-
-    environment = jinja2.Environment(loader=jinja2.PackageLoader("pconv.evaluation", "."), autoescape=True)
-    text = environment.get_template("page.html.jinja").render(
+    page(
+        "evaluation.html.jinja",
+        path,
         title=f"{results.ours.label} beside {len(results.methods) - 1} others",
         command=about.command,
         ours=results.ours.label,
@@ -28,5 +27,3 @@ def write_page(results: Results, about: About, views: Sequence[View], path: Path
         views=views,
         tables=all_tables(results),
     )
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from pconv.errors import ImageFileError, InputError
 from pconv.evaluation.mask_set import drawn_hole
-from pconv.holes.folder import read_mask
-from pconv.holes.ratios import RATIO_BINS
+from pconv.masks.folder import read_mask
+from pconv.masks.ratios import RATIO_BINS
 from pconv.training.crops import photos_below
 
 Pixels = NDArray[np.uint8]
@@ -229,7 +229,7 @@ def fitted(photo: Path, size: tuple[int, int]) -> Pixels:
     """
     from PIL import Image
 
-    from pconv.photos.files import read_image
+    from pconv.images.files import read_image
 
     image = read_image(photo).convert("RGB")
     height, width = size
@@ -270,7 +270,7 @@ def readable_photos(paths: Sequence[Path]) -> tuple[list[Path], list[tuple[int, 
     Raises:
         InputError: none can be read.
     """
-    from pconv.photos.files import read_image
+    from pconv.images.files import read_image
 
     good, sizes, problems = [], [], []
     for path in paths:

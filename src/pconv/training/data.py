@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from pconv.errors import TrainingError
-from pconv.holes.strokes import irregular_hole
+from pconv.masks.strokes import irregular_hole
 from pconv.training.config import Stage
 from pconv.training.crops import (
     UNREADABLE,

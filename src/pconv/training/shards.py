@@ -18,7 +18,7 @@ from webdataset.tariterators import tarfile_samples
 
 from pconv.errors import TrainingError
 from pconv.files import replacing
-from pconv.holes.strokes import irregular_hole
+from pconv.masks.strokes import irregular_hole
 from pconv.training.config import Stage
 from pconv.training.crops import UNREADABLE, cut, decode, draw_square, photo_suffixes, reduction_for, upright_size
 from pconv.training.data import DrawHole, Place, Sample, to_sample

@@ -12,7 +12,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from pconv.errors import PconvError, TrainingError
-from pconv.holes.strokes import irregular_hole
+from pconv.masks.strokes import irregular_hole
 from pconv.training.config import TrainConfig
 from pconv.training.data import (
     Batch,
@@ -156,8 +156,8 @@ def open_source(config: TrainConfig, out: Path, rank: int, processes: int) -> So
 def _holes(config: TrainConfig, notes: list[str]) -> DrawHole:
     if config.masks is None:
         return irregular_hole
-    from pconv.holes.augment import HoleFolder
-    from pconv.holes.folder import detect_polarity, find_masks
+    from pconv.masks.augment import HoleFolder
+    from pconv.masks.folder import detect_polarity, find_masks
 
     paths = find_masks(config.masks)
     white_is_hole = detect_polarity(paths) if config.mask_polarity == "auto" else config.mask_polarity == "white-hole"

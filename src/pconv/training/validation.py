@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from pconv.errors import TrainingError
-from pconv.holes.ratios import RATIO_BINS
-from pconv.holes.strokes import irregular_hole
+from pconv.masks.ratios import RATIO_BINS
+from pconv.masks.strokes import irregular_hole
 from pconv.nn.unet import PConvUNet, composite
 from pconv.training.crops import UNREADABLE, central_square, cut, decode, reduction_for, upright_size
 from pconv.training.data import Batch, Sample, stack, to_sample

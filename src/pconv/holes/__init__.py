@@ -1,5 +1,0 @@
-"""Making holes. True / white = hole, to be filled."""
-
-from pconv.holes.strokes import irregular_hole as irregular_hole
-
-__all__ = ["irregular_hole"]

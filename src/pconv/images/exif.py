@@ -1,0 +1,104 @@
+"""EXIF data: its orientation, and the small picture in it that would still show what was removed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from io import BytesIO
+
+from PIL import Image
+
+from pconv.images import ifd
+from pconv.images.previews import without_pictures
+
+_XMP_ORIENTATION = re.compile(rb"(tiff:Orientation(?:\s*=\s*[\"']|>))([1-8])")
+MARK = b"Exif\0\0"
+
+
+def without_mark(exif: bytes) -> bytes:
+    """The TIFF structure alone."""
+    return exif.removeprefix(MARK)
+
+
+def with_orientation(exif: bytes, orientation: int) -> bytes:
+    """The same data, of the same length, that says ``orientation`` wherever it says one; broken data as it is."""
+    try:
+        order, place = ifd.header(exif)
+        first, following = ifd.read(exif, order, place)
+        second = _second(exif, order, following)
+    except ifd.BrokenDirectoryError:
+        return exif
+    patched = bytearray(exif)
+    for entry in (*first, *second):
+        if entry.code == ifd.ORIENTATION and ifd.SIZES.get(entry.type) in (1, 2, 4):
+            size = ifd.SIZES[entry.type]
+            patched[entry.at : entry.at + size] = orientation.to_bytes(size, "little" if order == "<" else "big")
+    return bytes(patched)
+
+
+def xmp_with_orientation(xmp: bytes, orientation: int) -> bytes:
+    return _XMP_ORIENTATION.sub(rb"\g<1>%d" % orientation, xmp)
+
+
+def scrubbed(exif: bytes) -> bytes:
+    """The same data without any picture but the thumbnail."""
+    found = _thumbnail(exif)
+    return without_pictures(exif, (found[0], found[0] + found[1]) if found else (0, 0))
+
+
+def has_thumbnail(exif: bytes) -> bool:
+    return _thumbnail(exif) is not None
+
+
+def with_thumbnail(exif: bytes, picture: Callable[[int, int], Image.Image]) -> bytes:
+    """The same data with its thumbnail drawn again, at its old size and in its old place.
+
+    Args:
+        exif: data in which :func:`has_thumbnail`; all else in it, makers' notes too, stays where it is.
+        picture: makes the new one, (width, height) at most, as stored. If it does not fit in the old one's bytes at
+            any quality, there is no thumbnail any more.
+    """
+    found = _thumbnail(exif)
+    if found is None:
+        return exif
+    start, length, length_at, order, end_of_first = found
+    try:
+        with Image.open(BytesIO(exif[start : start + length])) as old:
+            size = old.size
+    except Exception:  # Pillow raises many kinds on what is no picture; then it is only removed
+        size = (160, 160)
+    patched = bytearray(exif)
+    patched[start : start + length] = bytes(length)
+    small = picture(*size).convert("RGB")
+    for quality in (85, 75, 60, 45, 30, 15, 5):
+        file = BytesIO()
+        small.save(file, "JPEG", quality=quality, optimize=True)
+        new = file.getvalue()
+        if len(new) <= length:
+            patched[start : start + len(new)] = new
+            patched[length_at : length_at + 4] = len(new).to_bytes(4, "little" if order == "<" else "big")
+            return bytes(patched)
+    patched[end_of_first : end_of_first + 4] = bytes(4)
+    return bytes(patched)
+
+
+def _second(exif: bytes, order: ifd.Order, place: int) -> list[ifd.Entry]:
+    """The thumbnail's directory."""
+    return ifd.read(exif, order, place)[0] if place else []
+
+
+def _thumbnail(exif: bytes) -> tuple[int, int, int, ifd.Order, int] | None:
+    """Where it starts, its length, where that is written, the byte order, where the link to its directory is."""
+    try:
+        order, place = ifd.header(exif)
+        _, following = ifd.read(exif, order, place)
+        tags = {entry.code: entry for entry in _second(exif, order, following)}
+        if ifd.THUMBNAIL not in tags or ifd.THUMBNAIL_LENGTH not in tags:
+            return None
+        start, length = tags[ifd.THUMBNAIL].integer(order), tags[ifd.THUMBNAIL_LENGTH].integer(order)
+    except ifd.BrokenDirectoryError:
+        return None
+    if tags[ifd.THUMBNAIL_LENGTH].type != 4 or length == 0 or start + length > len(exif):
+        return None
+    count = int.from_bytes(exif[place : place + 2], "little" if order == "<" else "big")
+    return start, length, tags[ifd.THUMBNAIL_LENGTH].at, order, place + 2 + 12 * count

@@ -1,0 +1,206 @@
+"""Filling an image of any size in bounded memory: regions, tiles, and a fill of a smaller image for wide holes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pconv.errors import ModelError
+from pconv.inpainting.backends import Backend
+from pconv.inpainting.pictures import ArrayPicture, Picture
+from pconv.inpainting.regions import Box, Region, regions, spans, tile_side
+from pconv.inpainting.scales import (
+    cell_means,
+    deep_inside,
+    depth_steps,
+    needed_of_smaller,
+    smaller_by_strips,
+    surface_start,
+)
+
+BYTES_PER_PIXEL = 700
+"""What a run of the network takes at most for each pixel: the paper's network, the largest preset, on the hungriest
+backend (docs/performance.md). The bundled model takes 455 to 600."""
+
+NOISE_GRID = 16
+"""Images are placed at multiples of it, in pixels: the largest cell of noise inputs (four levels)."""
+
+FEATHER_STEPS = 32
+
+REVISION = 7
+"""Changes when the same network would fill differently; results measured with another one do not compare."""
+
+Hole = NDArray[np.bool_]
+Colours = NDArray[np.float32]
+
+
+def fill_holes(
+    backend: Backend,
+    picture: Picture,
+    hole: Hole,
+    memory: int,
+    feather: int = 0,
+    wanted: Hole | None = None,
+    seed: int = 0,
+    corner: tuple[int, int] = (0, 0),
+) -> None:
+    """Fill ``picture`` in place where ``(H, W)`` ``hole`` is True.
+
+    Args:
+        backend: the network.
+        picture: what has the hole.
+        hole: True = unknown.
+        memory: bytes that the network and the pictures made for it may take.
+        feather: pixels inside the hole's edge over which the fill is blended with what was there.
+        wanted: which pixels of the hole to write; all of them if None.
+        seed: 0 to SEEDS - 1: which texture a network with noise inputs gives the holes.
+        corner: row and column of the picture in the whole photo, if it is a part of one.
+
+    Raises:
+        ModelError: the network's output is not finite.
+        DeviceMemoryError: the device has too little memory; the picture may be filled in part.
+    """
+    for region in regions(hole if wanted is None else wanted, backend.multiple):
+        _fill_region(backend, picture, hole[region.box.slices], region, memory, feather, seed, corner)
+
+
+def _fill_region(
+    backend: Backend,
+    picture: Picture,
+    hole: Hole,
+    region: Region,
+    memory: int,
+    feather: int,
+    seed: int,
+    corner: tuple[int, int],
+) -> None:
+    box, wanted = region
+    place = box.moved(*corner)
+    inside = _inside_of(backend, picture, hole, box, memory, seed, place)
+    feather_steps = min(feather, FEATHER_STEPS)
+    softened = depth_steps(hole, 0, feather, feather_steps) if feather else None
+
+    def fill_tile(tile: Box) -> Colours:
+        unknown = hole[tile.slices]
+        known = np.where(unknown, np.float32(0), picture.read(*tile.moved(box.top, box.left).slices))
+        origin = (place.top + tile.top, place.left + tile.left)
+        if inside is None or not (deep := inside.deep[tile.slices]).any():
+            return _run(backend, known, unknown, seed, origin)
+        known = np.where(deep, surface_start(inside.cells, inside.scale, *tile.slices), known)
+        return _run(backend, known, unknown, seed, origin, deep)
+
+    side = tile_side(wanted, _most_pixels(memory, box))
+    for rows, colours in _by_tiles(fill_tile, wanted, side, backend.channels):
+        opacity = wanted[rows].astype(np.float32)
+        if softened is not None:
+            opacity *= (1 + softened[rows].astype(np.float32)) / (1 + feather_steps)
+        picture.write(*_rows_of(box, rows), colours, opacity)
+
+
+def _rows_of(box: Box, rows: slice) -> tuple[slice, slice]:
+    """Rows of a region as rows and columns of the picture."""
+    return slice(box.top + rows.start, box.top + rows.stop), slice(box.left, box.right)
+
+
+def _most_pixels(memory: int, box: Box) -> float:
+    """How many pixels the network may see at once beside the rows of tiles and the maps that are kept of ``box``."""
+    kept = 3 * 4 * min(box.area, 2 * 1024 * (box.right - box.left)) + 4 * box.area
+    return (memory - kept) / BYTES_PER_PIXEL
+
+
+class _Inside(NamedTuple):
+    """What the inside of a region's wide holes starts from."""
+
+    cells: Colours
+    """Means over cells of the fill of a smaller image."""
+    scale: int
+    """How many pixels of full size a pixel of the smaller image is wide."""
+    deep: Hole
+    """``(h, w)``: where it counts."""
+
+
+def _inside_of(
+    backend: Backend,
+    picture: Picture,
+    hole: Hole,
+    box: Box,
+    memory: int,
+    seed: int,
+    place: Box,
+) -> _Inside | None:
+    """The inside of wide holes, or None where no hole is wide."""
+    deep = deep_inside(hole)
+    if deep is None:
+        return None
+    smaller = smaller_by_strips(lambda rows: picture.read(*_rows_of(box, rows)), hole)
+    small_picture = ArrayPicture(smaller.picture.transpose(1, 2, 0), smaller.picture.shape[0])
+    # The corner may lie between two cells of the noise: then its noise begins at the cell before.
+    corner = (
+        place.top // smaller.scale // NOISE_GRID * NOISE_GRID,
+        place.left // smaller.scale // NOISE_GRID * NOISE_GRID,
+    )
+    fill_holes(backend, small_picture, smaller.hole, memory, 0, needed_of_smaller(deep, smaller), seed, corner)
+    return _Inside(cell_means(smaller.picture), smaller.scale, deep)
+
+
+def _by_tiles(
+    fill_tile: Callable[[Box], Colours], wanted: Hole, side: int, channels: int
+) -> Iterator[tuple[slice, Colours]]:
+    """The region row by row of tiles, ``(C, n, w)``, blended over their overlaps; each row of pixels comes once.
+
+    Where nothing is wanted the colours mean nothing.
+    """
+    height, width = wanted.shape
+    rows = spans(height, side)
+    carried = np.empty((channels, 0, width), np.float32)
+    for number, (top, bottom) in enumerate(rows):
+        strip = np.zeros((channels, bottom - top, width), np.float32)
+        done = 0
+        for left, right in spans(width, side):
+            tile = Box(top, bottom, left, right)
+            if wanted[tile.slices].any():
+                colours = fill_tile(tile)
+                _blend_into(colours, strip[..., left:done])
+                strip[..., left:right] = colours
+            done = right
+        _blend_into(strip.swapaxes(1, 2), carried.swapaxes(1, 2))
+        end = rows[number + 1][0] if number + 1 < len(rows) else bottom
+        yield slice(top, end), strip[:, : end - top]
+        carried = strip[:, end - top :]
+
+
+def _blend_into(colours: Colours, before: Colours) -> None:
+    """Let ``(C, h, w)`` colours begin, along their last axis, as what was there before, ``(C, h, n)``."""
+    length = before.shape[2]
+    if length:
+        share = ((np.arange(length) + 0.5) / length).astype(np.float32)
+        colours[..., :length] = before + (colours[..., :length] - before) * share
+
+
+def _run(
+    backend: Backend,
+    known: Colours,
+    unknown: Hole,
+    seed: int,
+    origin: tuple[int, int],
+    deep: Hole | None = None,
+) -> Colours:
+    """One run of the network over ``(C, h, w)``, which lies at ``origin`` in the photo.
+
+    Where ``deep`` is True, ``known`` holds estimates. A network without a surface takes them for known.
+    """
+    if not unknown.any():
+        return known
+    estimate = None
+    if deep is not None and backend.estimates:
+        estimate = deep[None, None]
+    elif deep is not None:
+        unknown = unknown & ~deep
+    image, hole = np.ascontiguousarray(known[None]), np.ascontiguousarray(unknown[None, None])
+    filled: Colours = backend.fill(image, hole, seed=seed, origin=origin, estimate=estimate)[0]
+    if not np.isfinite(filled).all():
+        raise ModelError("the model's output is not finite: its training diverged; use another checkpoint")
+    return filled

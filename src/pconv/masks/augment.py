@@ -1,0 +1,117 @@
+"""The authors' augmentation of hole maps: dilation, rotation, translation, crop (Liu et al., section 4)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pconv.errors import InputError
+from pconv.masks.folder import read_mask
+
+DILATION = 9, 49
+"""Smallest and largest diameter in px of the disc that holes are dilated with."""
+
+_TRIES = 100
+_CACHE_BYTES = 256 * 2**20
+
+Hole = NDArray[np.bool_]
+
+
+def augmented_hole(hole: Hole, height: int, width: int, *, generator: np.random.Generator) -> Hole:
+    """A piece of a hole map, turned, shifted and grown at random.
+
+    The piece is cut at the map's own scale, turned by any angle, its centre anywhere in the map; a map that is smaller
+    than the piece is enlarged first. What lies outside of the map is valid. Then holes are dilated by a disc of 9 to
+    49 px diameter, those just outside of the piece too.
+
+    Args:
+        hole: ``(h, w)`` bool, True = hole.
+        height, width: of the piece, px.
+        generator: where randomness comes from.
+
+    Returns:
+        ``(height, width)`` bool, True = hole.
+    """
+    import cv2
+
+    angle = generator.uniform(0, 2 * math.pi)
+    reach = int(generator.integers(DILATION[0], DILATION[1] + 1)) / 2 - 0.5
+    at_y, at_x = generator.uniform(0, hole.shape[0]), generator.uniform(0, hole.shape[1])
+    scale = min(1.0, hole.shape[0] / height, hole.shape[1] / width)
+
+    margin = math.ceil(reach)
+    rows, columns = height + 2 * margin, width + 2 * margin
+    cos, sin = math.cos(angle) * scale, math.sin(angle) * scale
+    from_piece = np.array(
+        [
+            [cos, -sin, at_x - cos * columns / 2 + sin * rows / 2],
+            [sin, cos, at_y - sin * columns / 2 - cos * rows / 2],
+        ]
+    )
+    piece = cv2.warpAffine(
+        hole.astype(np.uint8), from_piece, (columns, rows), flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
+    )
+    return dilated(piece.astype(bool), reach)[margin : margin + height, margin : margin + width]
+
+
+def dilated(hole: Hole, reach: float) -> Hole:
+    """Everything within ``reach`` px of a hole's pixel."""
+    import cv2
+
+    if not hole.any():
+        return hole
+    distance = cv2.distanceTransform((~hole).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    return np.asarray(distance <= reach + 1e-3)
+
+
+class HoleFolder:
+    """Holes for training from a folder of mask files.
+
+    Args:
+        paths: the files, see :func:`pconv.masks.folder.find_masks`.
+        white_is_hole: their polarity.
+    """
+
+    def __init__(self, paths: Sequence[Path], white_is_hole: bool) -> None:
+        self.paths = list(paths)
+        self.white_is_hole = white_is_hole
+        self._packed: dict[int, tuple[NDArray[np.uint8], tuple[int, int]]] = {}
+        self._room = _CACHE_BYTES
+
+    def draw(
+        self, height: int, width: int, ratio: tuple[float, float] = (0.01, 0.6), *, generator: np.random.Generator
+    ) -> Hole:
+        """An augmented hole map ``(height, width)``, True = hole, of a random file, with its hole ratio in ``ratio``.
+
+        Raises:
+            InputError: files and augmentations, a hundred of them, gave none in that range.
+            ImageFileError: a file cannot be read.
+        """
+        low, high = ratio
+        seen = []
+        for _ in range(_TRIES):
+            hole = augmented_hole(
+                self._read(int(generator.integers(len(self.paths)))), height, width, generator=generator
+            )
+            seen.append(np.count_nonzero(hole) / hole.size)
+            if low <= seen[-1] <= high:
+                return hole
+        raise InputError(
+            f"no hole ratio in {low:g}-{high:g} among {_TRIES} augmented masks at {width}x{height} px, but "
+            f"{min(seen):.3f} to {max(seen):.3f}: widen the ratio, take other masks, or check their polarity"
+        )
+
+    def _read(self, number: int) -> Hole:
+        if number in self._packed:
+            bits, shape = self._packed[number]
+            return np.unpackbits(bits, count=shape[0] * shape[1]).view(bool).reshape(shape)
+        hole = read_mask(self.paths[number], self.white_is_hole)
+        bits = np.packbits(hole)
+        if bits.nbytes <= self._room:
+            self._room -= bits.nbytes
+            self._packed[number] = bits, (hole.shape[0], hole.shape[1])
+        return hole

@@ -1,0 +1,1 @@
+"""Pages to look at: comparison sheets and the evaluation report."""

@@ -1,0 +1,83 @@
+"""Which result belongs to which photo, and what the run that made them could not do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from pconv.batch.manifest import NO_MASK, read_history
+from pconv.batch.pairing import PATTERN, matches, pair
+from pconv.batch.storage import LocalFolder, is_picture
+from pconv.errors import InputError
+from pconv.report.comparison import Names
+
+
+class Found(NamedTuple):
+    """Photos with their results, sentences about those without one, and what else is to be known."""
+
+    results: list[Names]
+    failures: list[str]
+    notes: list[str]
+
+
+def find_results(before: Path, after: Path, masks: Path | None = None, pattern: str = PATTERN) -> Found:
+    """Pair two folders by their files' names, and with their masks; failures come from the run's manifest.
+
+    Raises:
+        InputError: a folder cannot be listed, or holds no pictures.
+    """
+    problems: list[str] = []
+    lists = {folder: _pictures(folder, problems) for folder in (before, after)}
+    history = read_history(LocalFolder(after))
+    inside = {entry.out: photo for photo, entry in history.entries.items() if entry.there}
+    photos = _outside(lists[before], before, [after, masks])
+    if masks and masks.resolve() == before.resolve():
+        photos = [photo for photo in photos if not matches(photo, pattern)]
+    results = _outside(lists[after], after, [before, masks])
+    there, given = set(results), set(photos)
+    known = {photo: out for out, photo in inside.items() if out in there and photo in given}
+    used = set(known.values())
+    found = pair([p for p in photos if p not in known], [r for r in results if r not in used], pattern)
+    of_photo = {**known, **found.masks}
+    mask_of = _masks(list(of_photo), masks, before, pattern, problems)
+    names = [Names(photo, before / photo, after / of_photo[photo], mask_of.get(photo)) for photo in sorted(of_photo)]
+    failures = [
+        entry.sentence for _, entry in sorted(history.entries.items()) if not entry.there and entry.status != NO_MASK
+    ]
+    missing = sum(photo not in history.entries for photo in found.alone)
+    no_mask = sum(entry.status == NO_MASK for entry in history.entries.values())
+    notes = [*problems, *(f"{photo}: {why}" for photo, why in found.ambiguous.items())]
+    notes += [f"{no_mask} photos have no mask and so no result"] if no_mask else []
+    notes += [f"{missing} photos have no result, such as {found.alone[0]}"] if missing else []
+    return Found(names, failures, notes)
+
+
+def _pictures(folder: Path, problems: list[str]) -> list[str]:
+    names = [name for name in LocalFolder(folder).files(problems.append) if is_picture(name, masks=True)]
+    if not names:
+        raise InputError(f"no pictures in {folder}")
+    return names
+
+
+def _masks(photos: list[str], masks: Path | None, before: Path, pattern: str, problems: list[str]) -> dict[str, Path]:
+    if masks is None:
+        return {}
+    if not masks.is_dir():
+        return dict.fromkeys(photos, masks)
+    names = _pictures(masks, problems)
+    together = masks.resolve() == before.resolve()
+    if together:
+        names = [name for name in names if matches(name, pattern)]
+    return {photo: masks / mask for photo, mask in pair(photos, names, pattern, only_pattern=together).masks.items()}
+
+
+def _outside(names: list[str], folder: Path, others: list[Path | None]) -> list[str]:
+    """``names`` in ``folder`` without those in the other folders that lie in it."""
+    root = folder.resolve()
+    inner = [other.resolve() for other in others if other is not None]
+    prefixes = tuple(
+        path.relative_to(root).as_posix() + ("/" if path.is_dir() else "")
+        for path in inner
+        if path != root and path.is_relative_to(root)
+    )
+    return [name for name in names if not name.startswith(prefixes)]
