@@ -5,7 +5,7 @@
     python benchmarks/batch.py --device cuda --backend torch --workers 8
 
 The same photos, pieces of the three in examples/photos, are filled by a plain loop (read, fill, write) and by what
-``pconv inpaint FOLDER`` runs, in turn, twice each. Busy is the part of the time from the network's first start to its
+``pconv batch`` runs, in turn, twice each. Busy is the part of the time from the network's first start to its
 last end in which it computed: reading, decoding, converting colours, encoding and writing do not count. Medians; a
 JSON line comes last.
 """

@@ -1,4 +1,4 @@
-"""Many photos, one loaded model, in your own loop; `pconv inpaint FOLDER MASKS -o OUT` does more for whole folders."""
+"""Many photos, one loaded model, in your own loop; `pconv batch PHOTOS MASKS -o OUT` does more for whole folders."""
 
 from pathlib import Path
 from time import perf_counter

@@ -76,8 +76,11 @@ def test_a_seed_for_a_photo_and_for_a_folder(files, monkeypatch, noise):
     for name in ("a.png", "b.png"):
         (files / "photos" / name).write_bytes((files / "photo.png").read_bytes())
     said_of_it = "note: the model has no noise inputs, so seed 9 gives the same fill as seed 0"
-    for source, out, ending in ((files / "photo.png", "a.png", ""), (files / "photos", "filled", " (2 photos)")):
-        result = pconv("inpaint", source, files / "mask.png", "--seed", 9, "-o", files / out)
+    for command, source, out, ending in (
+        ("inpaint", files / "photo.png", "a.png", ""),
+        ("batch", files / "photos", "filled", " (2 photos)"),
+    ):
+        result = pconv(command, source, files / "mask.png", "--seed", 9, "-o", files / out)
         assert result.exit_code == 0, result.output
         notes = [line for line in result.stderr.splitlines() if line.startswith("note:")]
         assert notes == ([] if noise else [said_of_it + ending])
@@ -89,8 +92,8 @@ def test_a_seed_for_a_photo_and_for_a_folder(files, monkeypatch, noise):
 def test_other_seeds_are_wrong_usage(files, seed):
     (files / "photos").mkdir()
     (files / "photos" / "a.png").write_bytes((files / "photo.png").read_bytes())
-    for source, out in (("photo.png", "out.png"), ("photos", "filled")):
-        result = pconv("inpaint", files / source, files / "mask.png", "--seed", seed, "-o", files / out)
+    for command, source, out in (("inpaint", "photo.png", "out.png"), ("batch", "photos", "filled")):
+        result = pconv(command, files / source, files / "mask.png", "--seed", seed, "-o", files / out)
         assert re.search(rf"'--seed': '?{seed}'? is not (in the range 0<=x<=63|a valid integer)", said(result, 2))
         assert not (files / out).exists()
 
@@ -120,7 +123,8 @@ def test_nothing_to_fill_returns_the_photo_with_a_note(files):
     [
         ("missing.png", "mask.png", "out.png", 2, "the photo .*missing.png does not exist"),
         ("photo.png", "missing.png", "out.png", 2, "the mask .*missing.png does not exist"),
-        (".", "mask.png", "out.png", 2, "is a folder, not a file"),
+        (".", "mask.png", "out.png", 2, "is a folder; .*pconv batch PHOTOS MASKS -o OUT"),
+        ("photo.png", ".", "out.png", 2, "is a folder; .*pconv batch PHOTOS MASKS -o OUT"),
         ("text.png", "mask.png", "out.png", 1, "text.png is not an image"),
         ("photo.png", "text.png", "out.png", 1, "text.png is not an image"),
         ("cut.png", "mask.png", "out.png", 1, "cut.png is damaged or cut short"),
@@ -144,6 +148,13 @@ def test_wrong_input_gets_one_sentence_and_writes_nothing(files, photo, mask, ou
     assert re.search(message, sentence)
     assert "\n" not in sentence
     assert {path: path.read_bytes() for path in files.iterdir()} == before
+
+
+def test_urls_and_options_for_folders_are_refused_for_one_photo(files):
+    for photo, out in (("s3://bucket/photos", "out"), (files / "photo.png", "s3://bucket/out.png")):
+        assert re.search("is a URL.*pconv batch", said(pconv("inpaint", photo, files / "mask.png", "-o", out), 2))
+    refused = pconv("inpaint", files / "photo.png", files / "mask.png", "-o", files / "out.png", "--shard", "1/2")
+    assert "No such option" in said(refused, 2)
 
 
 @pytest.mark.parametrize(

@@ -121,11 +121,11 @@ def test_by_the_command(tmp_path, cluster):
     make_folders(tmp_path, 4)
     folders = [str(tmp_path / "photos"), f"file://{tmp_path / 'masks'}"]
     for out, engine in (("local", []), ("ray", ["--engine", "ray", "--workers", "1"])):
-        result = CliRunner().invoke(main, ["inpaint", *folders, "-o", str(tmp_path / out), *engine])
+        result = CliRunner().invoke(main, ["batch", *folders, "-o", str(tmp_path / out), *engine])
         assert result.exit_code == 0, result.output
         assert "4 done" in result.stderr
     assert results(tmp_path / "ray") == results(tmp_path / "local")
     on_one_gpu = ["-o", str(tmp_path / "gpu"), "--engine", "ray", "--device", "cuda:1"]
-    result = CliRunner().invoke(main, ["inpaint", *folders, *on_one_gpu])
+    result = CliRunner().invoke(main, ["batch", *folders, *on_one_gpu])
     assert result.exit_code == 1
     assert "Ray chooses the GPU of each network" in result.stderr

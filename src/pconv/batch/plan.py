@@ -28,7 +28,6 @@ class Job:
         settings: how to fill.
         shard: (2, 8) is the second of eight runs that share the photos.
         force: results may replace photos and masks.
-        verify: compare files by their content, not only by size and times, to see what is done.
     """
 
     photos: Folder
@@ -39,7 +38,6 @@ class Job:
     settings: Settings = field(default_factory=Settings)
     shard: tuple[int, int] = (1, 1)
     force: bool = False
-    verify: bool = False
 
     @property
     def label(self) -> str:
@@ -216,7 +214,7 @@ def _pending(job: Job, tasks: Iterable[Task], history: History, settings_hash: s
         known = entry is not None and entry.there and task.out in there
         if entry is None or not known or _recipe(entry) != (task.mask, task.out, settings_hash):
             yield task
-        elif job.verify or _stamps_differ(entry, {**task.stamps, "out": there[task.out]}):
+        elif _stamps_differ(entry, {**task.stamps, "out": there[task.out]}):
             yield task._replace(before=entry)
 
 

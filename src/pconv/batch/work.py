@@ -30,7 +30,7 @@ from pconv.models import DEFAULT_MODEL, find_model
 
 @dataclass(frozen=True)
 class Settings:
-    """How every photo of a run is filled; see ``pconv inpaint --help``.
+    """How every photo of a run is filled; see ``pconv batch --help``.
 
     Attributes:
         seed: 0 to 63, of the texture that networks with noise inputs give the holes.

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from pconv import __version__
+from pconv.cli.batch import batch
 from pconv.cli.compare import compare
 from pconv.cli.evaluate import evaluate
 from pconv.cli.export import export
@@ -39,5 +40,5 @@ def main() -> None:
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 
 
-for command in (inpaint, compare, serve, info, export, train, shards, masks, evaluate):
+for command in (inpaint, batch, compare, serve, info, export, train, shards, masks, evaluate):
     main.add_command(command)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,9 +12,13 @@ from typing import Any, TypeVar
 import click
 
 from pconv.errors import PconvError
+from pconv.models import SEEDS
 
 PathType = click.Path(path_type=Path)
 T = TypeVar("T")
+
+MAX_SHOWN = 10
+"""Names of one kind that are printed to a terminal."""
 
 
 class _PlaceType(click.Path):
@@ -39,6 +43,58 @@ precision_option = click.option(
     show_default=True,
     help="fp32, bf16; auto: bf16 with PyTorch where the device computes in it.",
 )
+
+
+def fill_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that ``pconv inpaint`` and ``pconv batch`` share."""
+    options = (
+        click.option(
+            "--hole",
+            "holes",
+            multiple=True,
+            metavar="WHERE",
+            help="Fill this too: alpha, color:#ff00ff[:TOLERANCE], rect:X,Y,WIDTH,HEIGHT. Repeatable; no mask needed.",
+        ),
+        click.option("--invert", is_flag=True, help="Fill what is black in the mask instead of what is white."),
+        click.option(
+            "--grow", type=click.IntRange(0, 1000), default=0, metavar="N", help="Grow the hole by N px on all sides."
+        ),
+        click.option(
+            "--feather",
+            type=click.IntRange(0, 1000),
+            default=0,
+            metavar="N",
+            help="Blend the fill with what was there over N px inside the hole's edge.",
+        ),
+        click.option(
+            "--seed",
+            type=click.IntRange(0, SEEDS - 1),
+            default=0,
+            metavar="N",
+            help="Another number gives the same hole another texture.",
+        ),
+        click.option(
+            "--quality",
+            type=click.IntRange(1, 100),
+            metavar="Q",
+            help="1 to 100, of JPEG, WebP, AVIF, HEIC. Left out, a JPEG keeps the photo's own.",
+        ),
+        model_option,
+        click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, mps."),
+        backend_option,
+        precision_option,
+        click.option(
+            "--max-memory",
+            default="1G",
+            show_default=True,
+            callback=parse_bytes,
+            help="For the fill, beside the photo.",
+        ),
+        click.option("-v", "--verbose", is_flag=True, help="Print the model, runtime, device and precision."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
 
 
 @contextmanager
@@ -113,3 +169,9 @@ def writing_to(out: Path | str) -> Iterator[None]:
         raise
     except OSError as error:
         raise click.ClickException(f"cannot write to {out}: {error.strerror or error}") from error
+
+
+def printable(text: str) -> str:
+    """``text`` with what a terminal cannot show written out: a file's name may hold anything."""
+    shown = text.encode("utf-8", "backslashreplace").decode()
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in shown)

@@ -10,8 +10,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pconv.cli.common import PathType, need_file, need_place_for, progress, reachable, writing_to, wrong_usage
-from pconv.cli.folder import MOST_SHOWN, printable
+from pconv.cli.common import (
+    MAX_SHOWN,
+    PathType,
+    need_file,
+    need_place_for,
+    printable,
+    progress,
+    reachable,
+    writing_to,
+    wrong_usage,
+)
 from pconv.errors import InputError
 
 if TYPE_CHECKING:
@@ -25,7 +34,7 @@ SHOWN = {".html": 100, ".png": 40}
 @click.argument("before", type=PathType)
 @click.argument("after", type=PathType)
 @click.option("--masks", type=PathType, help="Their masks, a folder or one file; else found by difference.")
-@click.option("--mask-pattern", "pattern", default="{stem}_mask.png", show_default=True, help="As for pconv inpaint.")
+@click.option("--mask-pattern", "pattern", default="{stem}_mask.png", show_default=True, help="As for pconv batch.")
 @click.option("--limit", type=click.IntRange(min=1), help="Photos shown, evenly spread.  [default: 100; .png: 40]")
 @click.option("--size", type=click.IntRange(64, 4096), help="Longest side, px.  [default: 720; .png: 320]")
 @click.option("-o", "--output", "out", type=PathType, required=True, help="The sheet: .html or .png.")
@@ -81,7 +90,7 @@ def compare(
     for note in notes:
         click.echo(f"note: {printable(note)}", err=True)
     for number, failure in enumerate([*unread, *failures]):
-        if number < MOST_SHOWN:
+        if number < MAX_SHOWN:
             click.echo(f"failed: {printable(failure)}", err=True)
     click.echo(f"{len(chosen) - len(unread)} photos, {len(failures) + len(unread)} without a result: {out}")
 

@@ -6,70 +6,20 @@ from pathlib import Path
 
 import click
 
-from pconv.cli.common import (
-    PlaceType,
-    backend_option,
-    model_option,
-    need_file,
-    need_place_for,
-    parse_bytes,
-    precision_option,
-    wrong_usage,
-)
-from pconv.cli.folder import or_folder
+from pconv.cli.common import PlaceType, fill_options, need_file, need_place_for, reachable, wrong_usage
 from pconv.errors import InputError, ModelError
-from pconv.models import SEEDS
 
 
 @click.command()
 @click.argument("photo", type=PlaceType)
 @click.argument("mask", type=PlaceType, required=False)
 @click.option("-o", "--output", "out", type=PlaceType, required=True, help="Where to write; the suffix decides.")
-@click.option(
-    "--hole",
-    "holes",
-    multiple=True,
-    metavar="WHERE",
-    help="Fill this too: alpha, color:#ff00ff[:TOLERANCE], rect:X,Y,WIDTH,HEIGHT. Repeatable; MASK may be absent.",
-)
-@click.option("--invert", is_flag=True, help="Fill what is black in MASK instead of what is white.")
-@click.option(
-    "--grow", type=click.IntRange(0, 1000), default=0, metavar="N", help="Make the hole N px larger on all sides."
-)
-@click.option(
-    "--feather",
-    type=click.IntRange(0, 1000),
-    default=0,
-    metavar="N",
-    help="Blend the fill with what was there over N px inside the hole's edge.",
-)
-@click.option(
-    "--seed",
-    type=click.IntRange(0, SEEDS - 1),
-    default=0,
-    metavar="N",
-    help="Another number gives the same hole another texture.",
-)
-@click.option(
-    "--quality",
-    type=click.IntRange(1, 100),
-    metavar="Q",
-    help="1 to 100, of JPEG, WebP, AVIF, HEIC. Left out, a JPEG keeps the photo's own.",
-)
-@model_option
-@click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, mps.")
-@backend_option
-@precision_option
-@click.option(
-    "--max-memory", default="1G", show_default=True, callback=parse_bytes, help="For filling, beside the photo."
-)
+@fill_options
 @click.option("--force", is_flag=True, help="Allow OUT to replace PHOTO or MASK.")
-@click.option("-v", "--verbose", is_flag=True, help="Say what computes.")
-@or_folder
 def inpaint(
-    photo: Path,
-    mask: Path | None,
-    out: Path,
+    photo: Path | str,
+    mask: Path | str | None,
+    out: Path | str,
     holes: tuple[str, ...],
     invert: bool,
     grow: int,
@@ -81,14 +31,16 @@ def inpaint(
     backend: str,
     precision: str,
     max_memory: int,
-    force: bool,
     verbose: bool,
+    force: bool,
 ) -> None:
-    """Fill the white part of MASK in PHOTO, or of a folder of masks in a folder of photos.
+    """Fill the white part of MASK in PHOTO. For folders of photos there is `pconv batch`.
 
     MASK has PHOTO's size; the line between white and black is at 50 % grey. OUT has PHOTO's mode, depth and metadata;
     everything outside the hole stays as it is, pixel for pixel, in lossless formats (.png, .webp, .tif, .bmp, .gif).
     """
+    photo, out = _file(photo), _file(out, may_be_folder=True)
+    mask = None if mask is None else _file(mask)
     need_file(photo, "the photo")
     if mask is not None:
         need_file(mask, "the mask")
@@ -132,3 +84,13 @@ def inpaint(
     write_photo(picture, out, quality)
     for note in notes:
         click.echo(f"note: {note}", err=True)
+
+
+def _file(place: Path | str, may_be_folder: bool = False) -> Path:
+    """``place``, if it is a path and no folder."""
+    if isinstance(place, str):
+        raise click.UsageError(f"{place} is a URL, and those need `pconv batch PHOTOS MASKS -o OUT`")
+    with reachable(place):
+        if place.is_dir() and not may_be_folder:
+            raise click.UsageError(f"{place} is a folder; fill folders with `pconv batch PHOTOS MASKS -o OUT`")
+    return place

@@ -1,14 +1,13 @@
-"""``pconv inpaint`` for whole folders: its options, its progress, and how it ends."""
+"""``pconv batch``."""
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 import signal
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -17,7 +16,16 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from pconv.cli.common import needs_extra, reachable, writing_to, wrong_usage
+from pconv.cli.common import (
+    MAX_SHOWN,
+    PlaceType,
+    fill_options,
+    needs_extra,
+    printable,
+    reachable,
+    writing_to,
+    wrong_usage,
+)
 from pconv.errors import InputError, ModelError
 
 if TYPE_CHECKING:
@@ -26,9 +34,6 @@ if TYPE_CHECKING:
     from pconv.batch.plan import Job, Plan
 
 _STOPPING = b"\nstopping: what is being filled is still written (once more to stop at once)\n"
-
-MOST_SHOWN = 10
-"""Names of one kind on the terminal; all of them are in the manifest or on standard output."""
 
 
 def parse_shard(ctx: click.Context, option: click.Parameter, value: str) -> tuple[int, int]:
@@ -43,95 +48,76 @@ def parse_format(ctx: click.Context, option: click.Parameter, value: str | None)
     return None if value in (None, "same") else "." + str(value).lower().removeprefix(".")
 
 
-_OPTIONS = {
-    "pattern": click.option(
-        "--mask-pattern", "pattern", default="{stem}_mask.png", show_default=True,
-        help="Folders: names of masks that are not named like their photo; {stem}, {name}, {suffix}.",
-    ),
-    "fit": click.option(
-        "--fit", type=click.Choice(["exact", "nearest"]), default="exact", show_default=True,
-        help="Folders: whether masks of another size than the photo are refused or stretched.",
-    ),
-    "suffix": click.option(
-        "--format", "suffix", callback=parse_format, default="same", show_default=True,
-        help="Folders: suffix of the results, such as png.",
-    ),
-    "workers": click.option(
-        "--workers", type=click.IntRange(min=1), help="Folders: threads that read and write; with ray, networks."
-    ),
-    "shard": click.option(
-        "--shard", callback=parse_shard, default="1/1", metavar="I/N", help="Folders: only part I of N."
-    ),
-    "engine": click.option(
-        "--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True,
-        help="Folders: this process, or a Ray cluster (pconv[ray]).",
-    ),
-    "fail_fast": click.option("--fail-fast", is_flag=True, help="Folders: stop at the first photo that fails."),
-    "verify": click.option(
-        "--verify", is_flag=True, help="Folders: see by content, not by size and time, what is done already."
-    ),
-}  # fmt: skip
-
-
-def or_folder(single: Callable[..., None]) -> Callable[..., None]:
-    """Let a command for one photo take a folder, or a folder's URL, in the photo's place."""
-
-    @functools.wraps(single)
-    def choose(**values: Any) -> None:
-        options = {name: values.pop(name) for name in _OPTIONS}
-        if _is_folder(values["photo"]):
-            run_folder(values, **options)
-        else:
-            _need_no_folder(values)
-            single(**values)
-
-    for option in reversed(_OPTIONS.values()):
-        choose = option(choose)
-    return choose
-
-
-def _is_folder(place: Path | str) -> bool:
-    if isinstance(place, str):
-        return True  # a URL: those are for folders
-    with reachable(place):
-        return place.is_dir()
-
-
-def _need_no_folder(values: dict[str, Any]) -> None:
-    """With one photo, what is for folders is a mistake."""
-    context = click.get_current_context()
-    for parameter in context.command.params:
-        given = context.get_parameter_source(parameter.name or "") == click.core.ParameterSource.COMMANDLINE
-        if parameter.name in _OPTIONS and given:
-            raise click.UsageError(f"{parameter.opts[0]} is for folders, and {values['photo']} is none")
-    for name in ("mask", "out"):
-        if isinstance(values.get(name), str):
-            raise click.UsageError(f"{values[name]} is a URL: those are for folders, and {values['photo']} is none")
-
-
-def run_folder(
-    values: dict[str, Any],
+@click.command()
+@click.argument("photos", type=PlaceType)
+@click.argument("masks", type=PlaceType, required=False)
+@click.option("-o", "--output", "out", type=PlaceType, required=True, help="The folder to write the results to.")
+@click.option(
+    "--mask-pattern",
+    "pattern",
+    default="{stem}_mask.png",
+    show_default=True,
+    help="Names of masks that are not named like their photo; {stem}, {name}, {suffix}.",
+)
+@click.option(
+    "--fit",
+    type=click.Choice(["exact", "nearest"]),
+    default="exact",
+    show_default=True,
+    help="Refuse masks of another size than the photo, or resize them.",
+)
+@click.option(
+    "--format",
+    "suffix",
+    callback=parse_format,
+    default="same",
+    show_default=True,
+    help="Format of the results, such as png.",
+)
+@fill_options
+@click.option("--workers", type=click.IntRange(min=1), help="Photos at a time; with ray, networks.")
+@click.option("--shard", callback=parse_shard, default="1/1", metavar="I/N", help="Fill only part I of N.")
+@click.option(
+    "--engine",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="This process, or a Ray cluster (pconv[ray]).",
+)
+@click.option("--fail-fast", is_flag=True, help="Stop at the first photo that fails.")
+@click.option("--force", is_flag=True, help="Allow results to replace photos and masks.")
+def batch(
+    photos: Path | str,
+    masks: Path | str | None,
+    out: Path | str,
     pattern: str,
     fit: Literal["exact", "nearest"],
     suffix: str | None,
+    holes: tuple[str, ...],
+    invert: bool,
+    grow: int,
+    feather: int,
+    seed: int,
+    quality: int | None,
+    model: str,
+    device: str,
+    backend: str,
+    precision: str,
+    max_memory: int,
+    verbose: bool,
     workers: int | None,
     shard: tuple[int, int],
     engine: str,
     fail_fast: bool,
-    verify: bool,
+    force: bool,
 ) -> None:
-    """The run of ``pconv inpaint FOLDER``; ``values`` are the command's own options."""
-    photos, masks, out = values["photo"], values["mask"], values["out"]
-    holes: tuple[str, ...] = tuple(values.get("holes") or ())
-    if isinstance(out, Path):
-        with reachable(out):
-            if out.exists() and not out.is_dir():
-                raise click.UsageError(f"{out} is a file; name the folder to write the results to")
-            if out.suffix.lower() in (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff") and not out.exists():
-                raise click.UsageError(
-                    f"{photos} is a folder, not a file, so OUT must be one too; {out} is a file's name"
-                )
-    if masks is None and values["invert"]:
+    """Fill the photos of the folder PHOTOS, each with its mask in MASKS, and write the results to the folder OUT.
+
+    MASKS may also be one mask file for all photos. A folder may be a URL (s3://bucket/photos). The same command again
+    continues a run that was stopped: photos that are done and unchanged are skipped.
+    """
+    _check_folders(photos, out)
+    if masks is None and invert:
         raise click.UsageError("--invert is about MASKS, and there are none")
     if masks is None and not holes:
         raise click.UsageError("give MASKS, a folder of them or one mask file, or say with --hole what to fill")
@@ -143,24 +129,25 @@ def run_folder(
     from pconv.images.formats import format_for
     from pconv.masks.reader import parse_hole
 
-    mask_folder, one_mask = _mask_place(masks)
-    shared = (
-        "model",
-        "device",
-        "backend",
-        "precision",
-        "max_memory",
-        "seed",
-        "invert",
-        "grow",
-        "feather",
-        "quality",
-    )
-    given = {name: values[name] for name in shared if values.get(name) is not None}
+    mask_folder, one_mask = _split_masks(masks)
     with wrong_usage(InputError, ModelError):
         if suffix is not None:
             format_for(suffix)
-        settings = Settings(**given, holes=tuple(map(parse_hole, holes)), fit=fit, suffix=suffix)
+        settings = Settings(
+            model,
+            device,
+            backend,
+            precision,
+            max_memory,
+            seed,
+            tuple(map(parse_hole, holes)),
+            invert,
+            grow,
+            feather,
+            fit,
+            quality,
+            suffix,
+        )
         job = Job(
             photos=open_folder(photos),
             masks=None if mask_folder is None else open_folder(mask_folder),
@@ -169,15 +156,14 @@ def run_folder(
             pattern=pattern,
             settings=settings,
             shard=shard,
-            force=values["force"],
-            verify=verify,
+            force=force,
         )
         plan = make_plan(job)
         fill = open_inpainter(settings) if plan.tasks and engine == "local" else None
-    if fill and values["verbose"]:
+    if fill and verbose:
         computes = fill.backend
         click.echo(f"{computes.path} with {computes.name} on {computes.device} in {computes.precision}", err=True)
-    _tell_plan(job, plan)
+    _print_plan(job, plan)
     ray = None
     if engine == "ray":
         with needs_extra("ray"):
@@ -186,16 +172,31 @@ def run_folder(
             ray = RayEngine(plan.about, workers)
     stop = Event()
     with writing_to(out), stopping(stop) as signalled, Progress(plan.total - plan.skipped) as progress:
-        summary = run(job, plan, progress.tell, fill, workers, fail_fast, stop, ray)
-    _tell_end(summary, job)
+        summary = run(job, plan, progress.show, fill, workers, fail_fast, stop, ray)
+    _print_summary(summary, job)
     if signalled:
         raise SystemExit(128 + signalled[0])
     if summary.failed:
         raise SystemExit(1)
 
 
-def _mask_place(masks: Path | str | None) -> tuple[Path | str | None, str | None]:
-    """The folder of masks, and the one file in it that is the mask of all."""
+def _check_folders(photos: Path | str, out: Path | str) -> None:
+    if isinstance(photos, Path):
+        with reachable(photos):
+            if photos.is_file():
+                raise click.UsageError(f"{photos} is a file; to fill one photo, use: pconv inpaint PHOTO MASK -o OUT")
+            if not photos.exists():
+                raise click.UsageError(f"the folder of photos {photos} does not exist")
+    if isinstance(out, Path):
+        with reachable(out):
+            if out.is_file():
+                raise click.UsageError(f"{out} is a file; name the folder to write the results to")
+            if out.suffix.lower() in (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff") and not out.exists():
+                raise click.UsageError(f"OUT must be a folder, and {out} is a file's name")
+
+
+def _split_masks(masks: Path | str | None) -> tuple[Path | str | None, str | None]:
+    """The folder of the masks, and the name of the one file in it that is the mask of all photos."""
     if masks is None:
         return None, None
     if isinstance(masks, Path):
@@ -253,12 +254,12 @@ class Progress:
         for note, photos in self._notes.most_common():
             click.echo(f"note: {printable(note)}" + (f" ({photos} photos)" if photos > 1 else ""), err=True)
 
-    def tell(self, entry: Entry) -> None:
+    def show(self, entry: Entry) -> None:
         if not sys.stdout.isatty():
             click.echo(entry.line())
         if entry.error:
             self._shown[entry.status] = self._shown.get(entry.status, 0) + 1
-            if entry.status == "failed" or self._shown[entry.status] <= MOST_SHOWN:
+            if entry.status == "failed" or self._shown[entry.status] <= MAX_SHOWN:
                 clear = "" if self._hidden else "\r\033[K"
                 click.echo(f"{clear}{entry.status}: {printable(entry.sentence)}", err=True)
         self._notes.update(entry.notes if entry.status == "done" else ())
@@ -266,13 +267,7 @@ class Progress:
             self._bar.update(1)
 
 
-def printable(text: str) -> str:
-    """``text`` with what a terminal cannot show written out: a file's name may hold anything."""
-    shown = text.encode("utf-8", "backslashreplace").decode()
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in shown)
-
-
-def _tell_plan(job: Job, plan: Plan) -> None:
+def _print_plan(job: Job, plan: Plan) -> None:
     def say(text: str) -> None:
         click.echo(f"note: {printable(text)}", err=True)
 
@@ -283,14 +278,14 @@ def _tell_plan(job: Job, plan: Plan) -> None:
     if plan.others:
         say(f"{plan.others} files in {job.photos.place} are no pictures by their suffix, and are left out")
     if plan.unused:
-        some = ", ".join(plan.unused[:MOST_SHOWN]) + (" and more" if len(plan.unused) > MOST_SHOWN else "")
+        some = ", ".join(plan.unused[:MAX_SHOWN]) + (" and more" if len(plan.unused) > MAX_SHOWN else "")
         say(f"{len(plan.unused)} masks have no photo: {some}")
     if not sys.stdout.isatty():
         for mask in plan.unused:
             click.echo(json.dumps({"mask": mask, "status": "no photo"}))
 
 
-def _tell_end(summary: Summary, job: Job) -> None:
+def _print_summary(summary: Summary, job: Job) -> None:
     counts = {"done": summary.done, "skipped (done before)": summary.skipped, "failed": summary.failed}
     counts |= {"without a mask": summary.no_mask, "masks without a photo": summary.unused_masks, "left": summary.left}
     if not sys.stdout.isatty():
