@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --progress-bar on -c constraints.txt
 
-.PHONY: demo test fuzz check bench clean
+.PHONY: demo test fuzz check docs bench clean
 
 demo: $(VENV)/.ready
 	$(BIN)/python examples/demo.py
@@ -20,6 +20,9 @@ check: $(VENV)/.ready-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	tests/page/check_types.sh
+
+docs: $(VENV)/.ready-docs
+	$(BIN)/mkdocs build --strict
 
 bench: $(VENV)/.ready-bench
 	for each in layer network train_step inference hole_share cold_start peers sizes large batch serve; do \
@@ -43,9 +46,13 @@ $(VENV)/.ready-dev: $(VENV)/.ready
 	$(PIP) -e '.[dev]'
 	@touch $@
 
+$(VENV)/.ready-docs: $(VENV)/.ready
+	$(PIP) -e '.[docs]'
+	@touch $@
+
 $(VENV)/.ready-bench: $(VENV)/.ready-dev
 	$(PIP) -e '.[bench]'
 	@touch $@
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis demo-output
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis demo-output site

@@ -2,7 +2,7 @@
 
     python examples/bricks.py bricks            # bricks/train and bricks/test
 
-See docs/finetuning.md for what to do with them.
+See docs/guides/fine-tuning.md for what to do with them.
 """
 
 from __future__ import annotations

@@ -253,7 +253,7 @@ def test_many_workers_many_photos_one_result(tmp_path):
 
 
 def test_what_the_guide_shows_works(tmp_path, monkeypatch):
-    guide = (Path(__file__).parents[1] / "docs" / "batch.md").read_text()
+    guide = (Path(__file__).parents[1] / "docs/guides/folders.md").read_text()
     make_folders(tmp_path, 3)
     for name in ("photos", "masks"):
         (tmp_path / name.upper()).symlink_to(tmp_path / name)

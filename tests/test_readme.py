@@ -70,8 +70,8 @@ def unknown_options(arguments):
 def test_the_pages_commands_are_understood():
     """With photos and cores one could run them: their configurations are read, their options exist."""
     seen = 0
-    for page in ("training.md", "finetuning.md", "evaluation.md", "photos.md"):
-        for line in (ROOT / "docs" / page).read_text().splitlines():
+    for page in ("training.md", "fine-tuning.md", "evaluation.md", "photos.md"):
+        for line in (ROOT / "docs/guides" / page).read_text().splitlines():
             command, _, _ = line.partition("  #")
             if not re.match(r"(torchrun .*-m )?pconv ", command):
                 continue
@@ -91,7 +91,7 @@ def test_its_links_lead_somewhere():
 
 
 def test_the_fine_tuning_example_makes_its_pictures(tmp_path):
-    """And compares models on them, as docs/finetuning.md says."""
+    """And compares models on them, as docs/guides/fine-tuning.md says."""
     python = [sys.executable, str(ROOT / "examples" / "bricks.py"), str(tmp_path / "bricks")]
     subprocess.run([*python, "--train", "2", "--test", "2"], check=True, capture_output=True)
     assert len(list((tmp_path / "bricks" / "train").iterdir())) == 2
@@ -102,14 +102,14 @@ def test_the_fine_tuning_example_makes_its_pictures(tmp_path):
 
 
 def test_the_photos_pages_code_runs(empty_folder, capsys):
-    page = (ROOT / "docs" / "photos.md").read_text()
+    page = (ROOT / "docs/guides/photos.md").read_text()
     exec(re.search(r"```python\n(.*?)```", page, re.S)[1], {})
     assert (empty_folder / "filled.tif").exists()
     assert capsys.readouterr().out.startswith("RGB (")
 
 
 def test_the_onnx_pages_code_runs(empty_folder):
-    page = (ROOT / "docs" / "onnx.md").read_text()
+    page = (ROOT / "docs/guides/onnx.md").read_text()
     command = next(line for line in page.splitlines() if line.startswith("pconv export default -o model.onnx "))
     result = CliRunner().invoke(main, shlex.split(command.partition("  #")[0])[1:])
     assert result.exit_code == 0, result.output

@@ -137,12 +137,12 @@ def test_without_a_port_the_next_free_one_is_taken(monkeypatch):
 
 
 def test_what_the_pages_show_works_as_it_is_written(started, tmp_path, monkeypatch):
-    """End to end, with the bundled model: the curl line of the README and of docs/serve.md, and its Python."""
+    """End to end, with the bundled model: the curl line of the README and of docs/guides/http.md, and its Python."""
     server = started("--port", "0")
     assert server.url.startswith("http://127.0.0.1:")
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     monkeypatch.chdir(tmp_path)
-    guide = (ROOT / "docs" / "serve.md").read_text()
+    guide = (ROOT / "docs/guides/http.md").read_text()
     lines = [line for page in (guide, (ROOT / "README.md").read_text()) for line in page.splitlines()]
     commands = {line for line in lines if line.startswith("curl ")}
     assert len(commands) == 1

@@ -70,7 +70,7 @@ BUNDLED_PLAIN, BUNDLED_PARTIAL = "plain-grey.safetensors", "partial.safetensors"
 
 
 def bundled(name: str) -> Path:
-    """A checkpoint of the comparison of convolutions that comes with pconv (docs/evaluation.md)."""
+    """A checkpoint of the comparison of convolutions that comes with pconv (docs/guides/evaluation.md)."""
     return Path(str(files("pconv") / "evaluation" / "ablation" / name))
 
 

@@ -99,7 +99,7 @@ def _elsewhere(name: str) -> Source:
         return parse_source(where)
     raise ModelError(
         f"the weights of model {name!r} are not in the box (the paper's whole network, 66 MB in half precision): set "
-        f"{variable} to a file or to URL#sha256=HASH; pconv train {name} makes them (docs/training.md)"
+        f"{variable} to a file or to URL#sha256=HASH; pconv train {name} makes them (docs/guides/training.md)"
     )
 
 
