@@ -26,7 +26,7 @@ def filled(tmp_path_factory):
     folder = tmp_path_factory.mktemp("filled")
     make_folders(folder, 5)
     (folder / "photos/s0/p000.png").write_text("no image")
-    run = pconv("inpaint", folder / "photos", folder / "masks", "-o", folder / "out", "--backend", "onnxruntime")
+    run = pconv("batch", folder / "photos", folder / "masks", "-o", folder / "out", "--backend", "onnxruntime")
     assert run.exit_code == 1
     return folder
 
