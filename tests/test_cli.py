@@ -129,7 +129,7 @@ def test_nothing_to_fill_returns_the_photo_with_a_note(files):
         ("photo.png", "text.png", "out.png", 1, "text.png is not an image"),
         ("cut.png", "mask.png", "out.png", 1, "cut.png is damaged or cut short"),
         ("photo.png", "short.png", "out.png", 1, "short.png is 64x40 and the photo 64x48 pixels"),
-        ("photo.png", "white.png", "out.png", 1, "the whole photo is marked as hole"),
+        ("photo.png", "white.png", "out.png", 1, "the mask marks the whole image"),
         ("photo.png", "mask.png", "no/such/out.png", 2, "the folder .*such does not exist"),
         ("photo.png", "mask.png", "out.xyz", 2, r"suffix '\.xyz'; use one of"),
         ("photo.png", "mask.png", "out", 2, "cannot tell a format"),

@@ -20,8 +20,20 @@ from pconv.errors import ImageFileError, InputError, ModelError
 from pconv.masks.reader import Rectangle
 
 
-def invert(photo, hole, feather=0, seed=0):
-    """In the network's place."""
+class Fake:
+    """An Inpainter whose fill is a function of photo and hole."""
+
+    def __init__(self, function):
+        self.function = function
+
+    def notes(self, _):
+        return []
+
+    def fill_photo(self, photo, hole, _):
+        return self.function(photo, hole)
+
+
+def invert(photo, hole):
     filled = photo.copy()
     filled.pixels[hole] = 255 - filled.pixels[hole]
     return filled
@@ -35,7 +47,7 @@ def job_in(folder, out="out", masks="masks", **options):
 def go(job, fill=invert, **options):
     """The summary and the entries of one run."""
     entries = []
-    return run(job, make_plan(job), entries.append, fill, **options), entries
+    return run(job, make_plan(job), entries.append, Fake(fill), **options), entries
 
 
 def manifest(folder, name="pconv-manifest.jsonl"):
@@ -118,10 +130,10 @@ def test_bad_files_are_reported_and_the_rest_is_done(tmp_path):
     Image.new("1", (10, 10), 1).save(masks / "s2/p002.png")
     Image.new("1", (64, 48), 1).save(masks / "s0/p003.png")
 
-    def strict(photo, hole, **options):
+    def strict(photo, hole):
         if hole.all():
             raise InputError("everything is hole")
-        return invert(photo, hole, **options)
+        return invert(photo, hole)
 
     summary, entries = go(job_in(tmp_path), strict)
     assert (summary.done, summary.failed, summary.left) == (2, 4, 0)
@@ -138,18 +150,18 @@ def test_a_bug_in_one_fill_is_one_failure_and_a_bad_model_ends_the_run(tmp_path)
     make_folders(tmp_path, 8)
     calls = []
 
-    def broken(photo, hole, **options):
+    def broken(photo, hole):
         calls.append(1)
         if len(calls) == 1:
             raise ZeroDivisionError("oops")
         if len(calls) == 3:
             raise ModelError("not finite")
-        return invert(photo, hole, **options)
+        return invert(photo, hole)
 
     seen = []
     job = job_in(tmp_path)
     with pytest.raises(ModelError, match="not finite"):
-        run(job, make_plan(job), seen.append, broken)
+        run(job, make_plan(job), seen.append, Fake(broken))
     assert [e.error for e in seen if e.status == "failed"] == ["unexpected ZeroDivisionError: oops", "not finite"]
     assert len(calls) == 3
     summary, _ = go(job)
@@ -177,7 +189,7 @@ def test_a_stop_keeps_what_is_done(tmp_path):
         seen.append(entry)
         stop.set()
 
-    summary = run(job, make_plan(job), tell, invert, workers=1, stop=stop)
+    summary = run(job, make_plan(job), tell, Fake(invert), workers=1, stop=stop)
     assert 1 <= summary.done == len(seen) < 30
     assert summary.left == 30 - summary.done
     assert len(results(tmp_path / "out")) == summary.done
@@ -194,7 +206,7 @@ def test_a_full_disk_ends_the_run(tmp_path, monkeypatch):
     monkeypatch.setattr(type(job.out), "write", full)
     seen = []
     with pytest.raises(ImageFileError, match="No space left on device; stopped at"):
-        run(job, make_plan(job), seen.append, invert, workers=1)
+        run(job, make_plan(job), seen.append, Fake(invert), workers=1)
     assert len(seen) < 10
 
 
@@ -428,9 +440,9 @@ def test_photos_in_memory_are_bounded_by_their_bytes(tmp_path):
     make_folders(tmp_path, 12, size=(200, 300))
     alive, most = [], []
 
-    def slow(photo, hole, **options):
+    def slow(photo, hole):
         time.sleep(0.01)
-        return invert(photo, hole, **options)
+        return invert(photo, hole)
 
     original = work.Steps.load
 
@@ -484,18 +496,22 @@ class Filler:
     def __init__(self):
         self.backend, self.threads = Network(), set()
 
-    def __call__(self, photo, hole, **options):
+    def notes(self, _):
+        return []
+
+    def fill_photo(self, photo, hole, _):
         time.sleep(0.005)
         self.threads.add(threading.get_ident())
         self.backend.fill(photo)
-        return invert(photo, hole, **options)
+        return invert(photo, hole)
 
 
 def test_the_network_is_called_once_at_a_time_while_other_photos_are_prepared(tmp_path):
     make_folders(tmp_path, 20)
     filler = Filler()
     network = filler.backend
-    summary, _ = go(job_in(tmp_path), filler, workers=2)
+    job = job_in(tmp_path)
+    summary = run(job, make_plan(job), lambda _: None, filler, workers=2)
     assert summary.done == 20
     assert len(filler.threads) == 2
     assert network.most == 1

@@ -203,7 +203,7 @@ def test_files_that_are_no_models_of_ours(tmp_path, tiny_model, name):
         open_backend(tmp_path / "relu.onnx", backend=name)
     network, _ = load_network(tiny_model)
     save_onnx(network, tmp_path / "bytes.onnx", {}, image="uint8")
-    with pytest.raises(ModelError, match="takes 8-bit pictures, for use without pconv; export it with --image float"):
+    with pytest.raises(ModelError, match="takes 8-bit images, for use without pconv"):
         open_backend(tmp_path / "bytes.onnx", backend=name)
 
 

@@ -61,7 +61,7 @@ def test_a_batch_takes_a_hole_for_each_or_one_for_all(inpainter):
         filled = inpainter(batch, form)
         assert filled.shape == batch.shape
         assert np.array_equal(filled[0].numpy(), expected[0])
-    with pytest.raises(InputError, match="hole map is an array of shape"):
+    with pytest.raises(InputError, match="mask is an array of shape"):
         inpainter(batch, torch.stack([one] * 3))
 
 
@@ -76,7 +76,7 @@ def test_lists_of_anything(inpainter):
     assert np.array_equal(two[0], expected)
     assert np.array_equal(two[1][HOLE], PIXELS[HOLE])
     assert inpainter([], []) == []
-    with pytest.raises(InputError, match="2 images and 1 holes"):
+    with pytest.raises(InputError, match="2 images and 1 masks"):
         inpainter([PIXELS, PIXELS], [HOLE])
 
 
@@ -100,7 +100,7 @@ def test_many_threads_get_what_one_gets(inpainter):
 
 @pytest.mark.parametrize("feather", [-1, 1001])
 def test_feather_has_bounds(inpainter, feather):
-    with pytest.raises(InputError, match=f"feather is {feather} pixels; give 0 to 1000"):
+    with pytest.raises(InputError, match=f"feather is {feather}; give a whole number from 0 to 1000"):
         inpainter(PIXELS, HOLE, feather=feather)
 
 

@@ -15,8 +15,8 @@ from pconv import Inpainter, InputError
 from pconv.batch.work import Settings
 from pconv.cli.inpaint import inpaint as command
 from pconv.images.photo import from_pil
-from pconv.inpainting.pictures import ArrayPicture
-from pconv.inpainting.tiles import fill_holes
+from pconv.inpainting.tiles import NetworkRunner, fill_holes
+from pconv.inpainting.windows import ArrayImage
 from pconv.models import SEEDS
 
 MIB = 2**20
@@ -59,22 +59,9 @@ class Nosy(Fake):
         return np.random.default_rng([total, seed, *origin]).random(images.shape)
 
 
-@pytest.fixture
-def opened(monkeypatch):
-    """An Inpainter whose backend is the one given."""
-
-    def make(backend):
-        monkeypatch.setattr("pconv.inpainting.inpainter.open_backend", lambda *_: backend)
-        return Inpainter()
-
-    return make
-
-
 @pytest.fixture(scope="module")
 def nosy():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pconv.inpainting.inpainter.open_backend", lambda *_: Nosy())
-        return Inpainter()
+    return Inpainter(backend=Nosy())
 
 
 def lines(height, width, seed):
@@ -102,7 +89,7 @@ def lines(height, width, seed):
 def test_every_tile_knows_its_place_in_the_photo(height, width, layout, multiple, memory, seed):
     hole, photo = lines(height, width, layout), np.full((height, width, 3), 0.5, np.float32)
     backend = Coordinates(multiple=multiple)
-    fill_holes(backend, ArrayPicture(photo, 3), hole, memory, seed=seed)
+    fill_holes(NetworkRunner(backend, memory, seed), ArrayImage(photo, 3), hole)
     rows, columns = np.nonzero(hole)
     expected = np.stack([rows / 4096, columns / 4096, np.full(len(rows), seed / SEEDS)], axis=1)
     assert np.abs(photo[hole] - expected).max() < 1e-6
@@ -114,7 +101,7 @@ def test_smaller_pictures_of_wide_holes_get_the_seed_and_begin_on_the_grid_too()
     hole = np.zeros((900, 1100), bool)
     hole[130:800, 200:1000] = True
     backend = Coordinates(multiple=2)
-    fill_holes(backend, ArrayPicture(np.full((900, 1100, 3), 0.5, np.float32), 3), hole, 48 * MIB, seed=5)
+    fill_holes(NetworkRunner(backend, 48 * MIB, 5), ArrayImage(np.full((900, 1100, 3), 0.5, np.float32), 3), hole)
     assert len(backend.origins) > 5
     assert set(backend.seeds) == {5}
     assert all(row % NOISE == column % NOISE == 0 for row, column in backend.origins)
@@ -160,8 +147,8 @@ KINDS = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_of_image_takes_a_seed(opened, kind):
-    fill = opened(Coordinates())
+def test_every_kind_of_image_takes_a_seed(kind):
+    fill = Inpainter(backend=Coordinates())
     fill(KINDS[kind], HOLE, seed=7)
     fill(KINDS[kind], HOLE)
     assert set(fill.backend.seeds) == {0, 7}
@@ -177,8 +164,8 @@ def test_single_calls_take_a_seed(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("seed", [7, np.int64(7), np.uint8(7), np.array(7), torch.tensor(7)])
-def test_whole_numbers_of_any_kind_are_seeds(opened, seed):
-    fill = opened(Coordinates())
+def test_whole_numbers_of_any_kind_are_seeds(seed):
+    fill = Inpainter(backend=Coordinates())
     fill(PIXELS, HOLE, seed=seed)
     assert fill.backend.seeds == [7]
     assert type(fill.backend.seeds[0]) is int
@@ -193,18 +180,18 @@ def test_whole_numbers_of_any_kind_are_seeds(opened, seed):
         ("3", "'3'"), (None, "None"),
     ],
 )  # fmt: skip
-def test_other_seeds_are_refused_in_a_sentence(opened, noise, seed, shown):
-    fill = opened(Coordinates(noise=noise))
+def test_other_seeds_are_refused_in_a_sentence(noise, seed, shown):
+    fill = Inpainter(backend=Coordinates(noise=noise))
     for image in (PIXELS, []):
-        with pytest.raises(InputError, match=f"^the seed is {shown}; give a whole number from 0 to 63$"):
+        with pytest.raises(InputError, match=f"^seed is {shown}; give a whole number from 0 to 63$"):
             fill(image, HOLE, seed=seed)
     assert not fill.backend.seeds
-    with pytest.raises(InputError, match=f"^the seed is {shown}; "):
+    with pytest.raises(InputError, match=f"^seed is {shown}; "):
         Settings(seed=seed).about()
 
 
-def test_a_network_without_noise_inputs_ignores_the_seed_and_says_so(opened, caplog):
-    fill = opened(Coordinates(noise=False))
+def test_a_network_without_noise_inputs_ignores_the_seed_and_says_so(caplog):
+    fill = Inpainter(backend=Coordinates(noise=False))
     with caplog.at_level(logging.INFO):
         first = fill([PIXELS, PIXELS], HOLE, seed=9)
     assert caplog.messages == ["the model has no noise inputs, so seed 9 gives the same fill as seed 0"]

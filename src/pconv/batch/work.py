@@ -22,7 +22,8 @@ from pconv.errors import PconvError
 from pconv.files import sha256_of
 from pconv.images.files import check_storable, encode_photo, read_photo
 from pconv.images.photo import Photo
-from pconv.inpainting.inpainter import MAX_MEMORY, checked_seed, usable_seed
+from pconv.inpainting.inpainter import MAX_MEMORY, check_known
+from pconv.inpainting.options import InpaintOptions
 from pconv.inpainting.tiles import REVISION
 from pconv.masks.reader import HoleSource, MaskFile, hole_of, prepared
 from pconv.models import DEFAULT_MODEL, find_model
@@ -66,7 +67,7 @@ class Settings:
             "model": sha256_of(find_model(self.model)),
             "filling": REVISION,
             "precision": self.precision,
-            "seed": checked_seed(self.seed),
+            "seed": InpaintOptions(seed=self.seed).seed,
             "holes": [repr(hole) for hole in self.holes],
             "invert": self.invert,
             "grow": self.grow,
@@ -162,8 +163,10 @@ class Steps:
     def fill(self, piece: Piece, fill: Any) -> None:
         start = time.perf_counter()
         if piece.ratio:
-            seed = usable_seed(fill, self.settings.seed, piece.notes.append)
-            piece.photo = fill(piece.photo, piece.hole, feather=self.settings.feather, seed=seed)
+            check_known(piece.hole)
+            options = InpaintOptions(feather=self.settings.feather, seed=self.settings.seed)
+            piece.notes.extend(fill.notes(options))
+            piece.photo = fill.fill_photo(piece.photo, piece.hole, options)
         piece.seconds += time.perf_counter() - start
 
     def store(self, piece: Piece) -> Entry:

@@ -19,6 +19,7 @@ import click
 from pconv.cli.common import (
     MAX_SHOWN,
     PlaceType,
+    computes_with,
     fill_options,
     needs_extra,
     printable,
@@ -27,6 +28,7 @@ from pconv.cli.common import (
     wrong_usage,
 )
 from pconv.errors import InputError, ModelError
+from pconv.inpainting.options import InpaintOptions
 
 if TYPE_CHECKING:
     from pconv.batch.job import Summary
@@ -94,16 +96,9 @@ def batch(
     fit: Literal["exact", "nearest"],
     suffix: str | None,
     holes: tuple[str, ...],
-    invert: bool,
-    grow: int,
-    feather: int,
-    seed: int,
     quality: int | None,
-    model: str,
-    device: str,
-    backend: str,
-    precision: str,
-    max_memory: int,
+    options: InpaintOptions,
+    network: dict[str, Any],
     verbose: bool,
     workers: int | None,
     shard: tuple[int, int],
@@ -117,7 +112,7 @@ def batch(
     continues a run that was stopped: photos that are done and unchanged are skipped.
     """
     _check_folders(photos, out)
-    if masks is None and invert:
+    if masks is None and options.invert:
         raise click.UsageError("--invert is about MASKS, and there are none")
     if masks is None and not holes:
         raise click.UsageError("give MASKS, a folder of them or one mask file, or say with --hole what to fill")
@@ -134,19 +129,12 @@ def batch(
         if suffix is not None:
             format_for(suffix)
         settings = Settings(
-            model,
-            device,
-            backend,
-            precision,
-            max_memory,
-            seed,
-            tuple(map(parse_hole, holes)),
-            invert,
-            grow,
-            feather,
-            fit,
-            quality,
-            suffix,
+            **asdict(options),
+            **network,
+            holes=tuple(map(parse_hole, holes)),
+            fit=fit,
+            quality=quality,
+            suffix=suffix,
         )
         job = Job(
             photos=open_folder(photos),
@@ -161,8 +149,7 @@ def batch(
         plan = make_plan(job)
         fill = open_inpainter(settings) if plan.tasks and engine == "local" else None
     if fill and verbose:
-        computes = fill.backend
-        click.echo(f"{computes.path} with {computes.name} on {computes.device} in {computes.precision}", err=True)
+        click.echo(computes_with(fill.backend), err=True)
     _print_plan(job, plan)
     ray = None
     if engine == "ray":

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from pconv.errors import PconvError
-from pconv.models import SEEDS
+from pconv.inpainting.options import InpaintOptions
+
+if TYPE_CHECKING:
+    from pconv.inpainting.backends import Backend
 
 PathType = click.Path(path_type=Path)
 T = TypeVar("T")
@@ -30,72 +35,6 @@ class _PlaceType(click.Path):
 
 PlaceType = _PlaceType(path_type=Path)
 
-# What the commands that fill say of the network.
-model_option = click.option(
-    "--model", default="default", show_default=True, help="default, paper, or a model's path or URL#sha256=HASH."
-)
-backend_option = click.option(
-    "--backend", default="auto", show_default=True, help="onnxruntime, torch, openvino; auto takes the fastest."
-)
-precision_option = click.option(
-    "--precision",
-    default="auto",
-    show_default=True,
-    help="fp32, bf16; auto: bf16 with PyTorch where the device computes in it.",
-)
-
-
-def fill_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options that ``pconv inpaint`` and ``pconv batch`` share."""
-    options = (
-        click.option(
-            "--hole",
-            "holes",
-            multiple=True,
-            metavar="WHERE",
-            help="Fill this too: alpha, color:#ff00ff[:TOLERANCE], rect:X,Y,WIDTH,HEIGHT. Repeatable; no mask needed.",
-        ),
-        click.option("--invert", is_flag=True, help="Fill what is black in the mask instead of what is white."),
-        click.option(
-            "--grow", type=click.IntRange(0, 1000), default=0, metavar="N", help="Grow the hole by N px on all sides."
-        ),
-        click.option(
-            "--feather",
-            type=click.IntRange(0, 1000),
-            default=0,
-            metavar="N",
-            help="Blend the fill with what was there over N px inside the hole's edge.",
-        ),
-        click.option(
-            "--seed",
-            type=click.IntRange(0, SEEDS - 1),
-            default=0,
-            metavar="N",
-            help="Another number gives the same hole another texture.",
-        ),
-        click.option(
-            "--quality",
-            type=click.IntRange(1, 100),
-            metavar="Q",
-            help="1 to 100, of JPEG, WebP, AVIF, HEIC. Left out, a JPEG keeps the photo's own.",
-        ),
-        model_option,
-        click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, mps."),
-        backend_option,
-        precision_option,
-        click.option(
-            "--max-memory",
-            default="1G",
-            show_default=True,
-            callback=parse_bytes,
-            help="For the fill, beside the photo.",
-        ),
-        click.option("-v", "--verbose", is_flag=True, help="Print the model, runtime, device and precision."),
-    )
-    for option in reversed(options):
-        command = option(command)
-    return command
-
 
 @contextmanager
 def wrong_usage(*kinds: type[PconvError]) -> Iterator[None]:
@@ -112,6 +51,93 @@ def parse_bytes(ctx: click.Context, option: click.Parameter, value: str) -> int:
     if not found:
         raise click.BadParameter(f"{value!r} is no amount of memory; write it like 500M or 2G")
     return int(float(found[1]) * 1024 ** " KMGT".index(found[2].upper() or " "))
+
+
+def inpaint_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command an option for each field of InpaintOptions; it gets one object, ``options``."""
+
+    @functools.wraps(command)
+    def collect(**values: Any) -> None:
+        given = {each.name: values.pop(each.name) for each in fields(InpaintOptions)}
+        command(options=InpaintOptions(**given), **values)
+
+    for each in reversed(fields(InpaintOptions)):
+        known = each.metadata["help"]
+        number = {"type": click.IntRange(known.low, known.high), "metavar": "N"}
+        kind: dict[str, Any] = {"is_flag": True} if isinstance(each.default, bool) else number
+        collect = click.option(f"--{each.name}", default=each.default, help=known.text, **kind)(collect)
+    return collect
+
+
+_NETWORK = {
+    "model": click.option(
+        "--model", default="default", show_default=True, help="default, or a model's path or URL#sha256=HASH."
+    ),
+    "device": click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, mps."),
+    "backend": click.option(
+        "--backend", default="auto", show_default=True, help="onnxruntime, torch, openvino; auto takes the fastest."
+    ),
+    "precision": click.option(
+        "--precision",
+        default="auto",
+        show_default=True,
+        help="fp32, bf16; auto: bf16 with PyTorch where the device computes in it.",
+    ),
+    "max_memory": click.option(
+        "--max-memory", default="1G", show_default=True, callback=parse_bytes, help="For filling, beside the image."
+    ),
+}
+"""What computes, by the names of Inpainter's arguments."""
+
+
+def network_options(*left_out: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the options of what computes; it gets one dictionary, ``network``, for ``Inpainter(**network)``.
+
+    Args:
+        left_out: options that the command has in a form of its own.
+    """
+    options = {name: option for name, option in _NETWORK.items() if name not in left_out}
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(command)
+        def collect(**values: Any) -> None:
+            command(network={name: values.pop(name) for name in options}, **values)
+
+        for option in reversed(options.values()):
+            collect = option(collect)
+        return collect
+
+    return decorate
+
+
+def fill_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that ``pconv inpaint`` and ``pconv batch`` share."""
+    options: tuple[Callable[[Callable[..., None]], Callable[..., None]], ...] = (
+        click.option(
+            "--hole",
+            "holes",
+            multiple=True,
+            metavar="WHERE",
+            help="Fill this too: alpha, color:#ff00ff[:TOLERANCE], rect:X,Y,WIDTH,HEIGHT. Repeatable; no mask needed.",
+        ),
+        inpaint_options,
+        click.option(
+            "--quality",
+            type=click.IntRange(1, 100),
+            metavar="Q",
+            help="1 to 100, of JPEG, WebP, AVIF, HEIC. Left out, a JPEG keeps the photo's own.",
+        ),
+        network_options(),
+        click.option("-v", "--verbose", is_flag=True, help="Print the model, runtime, device and precision."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def computes_with(backend: Backend) -> str:
+    """What computes, as commands say it with --verbose."""
+    return f"{backend.path} with {backend.name} on {backend.device} in {backend.precision}"
 
 
 def need_file(path: Path, what: str) -> None:

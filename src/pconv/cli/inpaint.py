@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from pconv.cli.common import PlaceType, fill_options, need_file, need_place_for, reachable, wrong_usage
+from pconv.cli.common import (
+    PlaceType,
+    computes_with,
+    fill_options,
+    need_file,
+    need_place_for,
+    reachable,
+    wrong_usage,
+)
 from pconv.errors import InputError, ModelError
+from pconv.inpainting.options import InpaintOptions
 
 
 @click.command()
@@ -21,16 +31,9 @@ def inpaint(
     mask: Path | str | None,
     out: Path | str,
     holes: tuple[str, ...],
-    invert: bool,
-    grow: int,
-    feather: int,
-    seed: int,
     quality: int | None,
-    model: str,
-    device: str,
-    backend: str,
-    precision: str,
-    max_memory: int,
+    options: InpaintOptions,
+    network: dict[str, Any],
     verbose: bool,
     force: bool,
 ) -> None:
@@ -46,7 +49,7 @@ def inpaint(
         need_file(mask, "the mask")
     elif not holes:
         raise click.UsageError("nothing says where the hole is; give a MASK, or --hole alpha, color:..., rect:...")
-    elif invert:
+    elif options.invert:
         raise click.UsageError("--invert is about MASK, and there is none")
     need_place_for(out, *[path for path in (photo, mask) if path is not None], force=force)
 
@@ -62,24 +65,24 @@ def inpaint(
     picture = read_photo(photo)
     with wrong_usage(InputError):
         notes = [*picture.notes, *check_storable(picture, out.suffix, quality)]
-    hole = hole_of(picture, sources, invert, grow, notes)
+    hole = hole_of(picture, sources, options.invert, options.grow, notes)
 
-    from pconv.inpainting.inpainter import Inpainter, as_hole, usable_seed
+    from pconv.inpainting.inpainter import Inpainter, check_known
     from pconv.models import GRAPH, find_model
 
-    hole = as_hole(hole, (picture.height, picture.width))
+    check_known(hole)
     if hole.any():
         with wrong_usage(ModelError):
-            find_model(model, GRAPH)  # the form that is mostly opened: each is hashed when it is looked for
+            find_model(network["model"], GRAPH)  # the form that is mostly opened: each is hashed when it is looked for
         with wrong_usage(InputError):
-            fill = Inpainter(model, device, backend, precision, max_memory)
+            inpainter = Inpainter(**network)
         if verbose:
-            computes = fill.backend
-            click.echo(f"{computes.path} with {computes.name} on {computes.device} in {computes.precision}", err=True)
-        picture = fill(prepared(picture, sources), hole, feather=feather, seed=usable_seed(fill, seed, notes.append))
+            click.echo(computes_with(inpainter.backend), err=True)
+        notes += inpainter.notes(options)
+        picture = inpainter.fill_photo(prepared(picture, sources), hole, options)
     else:
         what = "the mask marks" if mask is not None and not holes else "the holes come to"
-        hint = " (--invert fills the black part)" if mask is not None and not invert else ""
+        hint = " (--invert fills the black part)" if mask is not None and not options.invert else ""
         notes.append(f"{what} nothing to fill{hint}; {out} is the photo as it was")
     write_photo(picture, out, quality)
     for note in notes:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from pconv.cli.common import (
-    backend_option,
-    model_option,
     needs_extra,
-    parse_bytes,
-    precision_option,
+    network_options,
     wrong_usage,
 )
 from pconv.errors import InputError, ModelError
@@ -30,13 +27,8 @@ SHORTEST_TOKEN = 12
 @click.option("--open", "browse", is_flag=True, help="Open the page in the browser.")
 @click.option("--token", envvar="PCONV_TOKEN", help="What clients must send; also from PCONV_TOKEN.")
 @click.option("--allow-host", "names", multiple=True, help="A name that the server goes by; repeatable.")
-@model_option
+@network_options("device")
 @click.option("--device", "devices", multiple=True, help="cpu, cuda, cuda:1, mps; repeatable.  [default: auto]")
-@backend_option
-@precision_option
-@click.option(
-    "--max-memory", default="1G", show_default=True, callback=parse_bytes, help="For filling, beside the photos."
-)
 @click.option(
     "--max-megabytes", type=click.FloatRange(min=0.01), default=200.0, show_default=True, help="Of a request."
 )
@@ -54,11 +46,8 @@ def serve(
     browse: bool,
     token: str | None,
     names: tuple[str, ...],
-    model: str,
+    network: dict[str, Any],
     devices: tuple[str, ...],
-    backend: str,
-    precision: str,
-    max_memory: int,
     max_megabytes: float,
     max_megapixels: float,
     time_limit: float,
@@ -98,7 +87,7 @@ def serve(
     with wrong_usage(InputError):
         sock = open_socket(host, port)
     with sock:
-        fillers = _load(model, devices or ("auto",), backend, precision, max_memory)
+        fillers = _load(network, devices or ("auto",))
         service = Service(fillers, settings)
         set_up_logging(verbose)
         server = make_server(service)
@@ -120,17 +109,15 @@ def serve(
     click.echo("stopped", err=True)
 
 
-def _load(model: str, devices: tuple[str, ...], backend: str, precision: str, max_memory: int) -> list[Filler]:
+def _load(network: dict[str, Any], devices: tuple[str, ...]) -> list[Filler]:
     from pconv.inpainting.inpainter import Inpainter
     from pconv.models import GRAPH, find_model
     from pconv.server.filler import Filler
 
     with wrong_usage(ModelError):
-        find_model(model, GRAPH)  # the form that is mostly opened: each is hashed when it is looked for
+        find_model(network["model"], GRAPH)  # the form that is mostly opened: each is hashed when it is looked for
     with wrong_usage(InputError):
-        fillers = [
-            Filler(Inpainter(model, device, backend, precision, max_memory)) for device in dict.fromkeys(devices)
-        ]
+        fillers = [Filler(Inpainter(device=device, **network)) for device in dict.fromkeys(devices)]
     for filler in fillers:
         filler.warm_up()
     return fillers

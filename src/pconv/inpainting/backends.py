@@ -32,7 +32,7 @@ class Backend(Protocol):
         device: where it computes.
         precision: in what: "fp32" or "bf16".
         path: the model's file.
-        channels: of the pictures it fills.
+        channels: of the images it fills.
         multiple: of which heights and widths cost no padding.
         noise: whether the network has noise inputs, so that ``seed`` matters.
         estimates: whether the network has a surface, so that ``estimate`` matters.
@@ -65,7 +65,7 @@ class Backend(Protocol):
             origin: row and column at which the images begin in the whole photo, so that the noise of a place does not
                 depend on how the photo was cut.
             estimate: ``(B, 1, H, W)``, True where a hole pixel of ``images`` holds an estimate to start from, such as
-                a fill at half the size. Networks without a surface ignore it.
+                a fill of a smaller image. Networks without a surface ignore it.
 
         Returns:
             The images with their holes filled, values in 0..1. Calls may come from several threads.
@@ -75,16 +75,52 @@ class Backend(Protocol):
         """
 
 
-class OnnxRuntimeBackend:
-    """ONNX Runtime on the CPU, in fp32."""
+class _GraphBackend:
+    """A backend that runs an ONNX graph of ``pconv export``, on the CPU in fp32."""
 
-    name: ClassVar[str] = "onnxruntime"
+    name: ClassVar[str]
     device = "cpu"
     precision = "fp32"
 
     def __init__(self, path: Path, device: str = "auto", precision: str = "auto") -> None:
-        _cpu_only(self.name, device)
-        _fp32_only(self.name, precision)
+        if device not in ("auto", "cpu"):
+            raise InputError(
+                f"the {self.name} backend computes on the cpu, not on {device!r}; for GPUs, --backend torch"
+            )
+        if precision == "bf16":
+            raise InputError(f"the {self.name} backend computes in fp32; for bf16, --backend torch")
+        self.path = path
+        inputs, metadata = self._open(path)
+        self._graph = _Graph(path, metadata, inputs)
+        self.channels, self.multiple = self._graph.channels, self._graph.multiple
+        self.noise, self.estimates, self.recipe = self._graph.noise, self._graph.estimates, self._graph.recipe
+
+    def _open(self, path: Path) -> tuple[list[str], dict[str, str]]:
+        """Load the graph; return the names of its inputs, and its metadata."""
+        raise NotImplementedError
+
+    def _run(self, inputs: dict[str, NDArray[Any]]) -> NDArray[np.float32]:
+        """The graph's output ``filled``."""
+        raise NotImplementedError
+
+    def fill(
+        self,
+        images: NDArray[np.float32],
+        holes: NDArray[np.bool_],
+        *,
+        seed: int = 0,
+        origin: tuple[int, int] = (0, 0),
+        estimate: NDArray[np.bool_] | None = None,
+    ) -> NDArray[np.float32]:
+        return self._run(self._graph.inputs(images, holes, seed, origin, estimate))
+
+
+class OnnxRuntimeBackend(_GraphBackend):
+    """ONNX Runtime on the CPU in fp32."""
+
+    name: ClassVar[str] = "onnxruntime"
+
+    def _open(self, path: Path) -> tuple[list[str], dict[str, str]]:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
@@ -96,36 +132,20 @@ class OnnxRuntimeBackend:
             self._session = onnxruntime.InferenceSession(path.resolve(), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # its errors share no base class but this
             raise _unreadable(path, error) from error
-        self.path = path
-        names = [each.name for each in self._session.get_inputs()]
-        self._graph = _Graph(path, self._session.get_modelmeta().custom_metadata_map, names)
-        self.channels, self.multiple = self._graph.channels, self._graph.multiple
-        self.noise, self.estimates, self.recipe = self._graph.noise, self._graph.estimates, self._graph.recipe
+        return [each.name for each in self._session.get_inputs()], self._session.get_modelmeta().custom_metadata_map
 
-    def fill(
-        self,
-        images: NDArray[np.float32],
-        holes: NDArray[np.bool_],
-        *,
-        seed: int = 0,
-        origin: tuple[int, int] = (0, 0),
-        estimate: NDArray[np.bool_] | None = None,
-    ) -> NDArray[np.float32]:
+    def _run(self, inputs: dict[str, NDArray[Any]]) -> NDArray[np.float32]:
         filled: NDArray[np.float32]
-        (filled,) = self._session.run(["filled"], self._graph.inputs(images, holes, seed, origin, estimate))
+        (filled,) = self._session.run(["filled"], inputs)
         return filled
 
 
-class OpenVinoBackend:
-    """OpenVINO on the CPU. In bf16 it would compute the smooth surface in bf16 too, which costs up to 0.3 dB."""
+class OpenVinoBackend(_GraphBackend):
+    """OpenVINO on the CPU in fp32: its bf16 computes the smooth surface in bf16 too, which costs up to 0.3 dB."""
 
     name: ClassVar[str] = "openvino"
-    device = "cpu"
-    precision = "fp32"
 
-    def __init__(self, path: Path, device: str = "auto", precision: str = "auto") -> None:
-        _cpu_only(self.name, device)
-        _fp32_only(self.name, precision)
+    def _open(self, path: Path) -> tuple[list[str], dict[str, str]]:
         import openvino
 
         core = openvino.Core()
@@ -137,28 +157,16 @@ class OpenVinoBackend:
             self._compiled = core.compile_model(model, "CPU", options)
         except RuntimeError as error:
             raise _unreadable(path, error) from error
-        self.path = path
+        self._of_thread = local()
         metadata = model.rt_info["framework"] if model.has_rt_info(["framework"]) else {}
         # An input also bears the names of operations behind it that do nothing, such as a division by 1.
         names = [name for each in self._compiled.inputs for name in each.names]
-        self._graph = _Graph(path, {key: str(entry.value) for key, entry in metadata.items()}, names)
-        self.channels, self.multiple = self._graph.channels, self._graph.multiple
-        self.noise, self.estimates, self.recipe = self._graph.noise, self._graph.estimates, self._graph.recipe
-        self._of_thread = local()
+        return names, {key: str(entry.value) for key, entry in metadata.items()}
 
-    def fill(
-        self,
-        images: NDArray[np.float32],
-        holes: NDArray[np.bool_],
-        *,
-        seed: int = 0,
-        origin: tuple[int, int] = (0, 0),
-        estimate: NDArray[np.bool_] | None = None,
-    ) -> NDArray[np.float32]:
+    def _run(self, inputs: dict[str, NDArray[Any]]) -> NDArray[np.float32]:
         if not hasattr(self._of_thread, "request"):
             self._of_thread.request = self._compiled.create_infer_request()
-        results = self._of_thread.request.infer(self._graph.inputs(images, holes, seed, origin, estimate))
-        filled: NDArray[np.float32] = results["filled"].copy()
+        filled: NDArray[np.float32] = self._of_thread.request.infer(inputs)["filled"].copy()
         return filled
 
 
@@ -307,16 +315,6 @@ def _out_of_memory(error: RuntimeError) -> bool:
     )
 
 
-def _cpu_only(name: str, device: str) -> None:
-    if device not in ("auto", "cpu"):
-        raise InputError(f"the {name} backend computes on the cpu, not on {device!r}; for GPUs, --backend torch")
-
-
-def _fp32_only(name: str, precision: str) -> None:
-    if precision == "bf16":
-        raise InputError(f"the {name} backend computes in fp32; for bf16, --backend torch")
-
-
 class _Graph:
     """What the metadata of a graph of ``pconv export`` say, and what it takes."""
 
@@ -325,7 +323,7 @@ class _Graph:
             raise ModelError(f"{path} is an ONNX file, but not one that pconv export wrote")
         check_format(path, metadata["format"], GRAPH_FORMAT)
         if metadata.get("image") != "float":
-            raise ModelError(f"{path} takes 8-bit pictures, for use without pconv; export it with --image float")
+            raise ModelError(f"{path} takes 8-bit images, for use without pconv; export it with --image float")
         config = json.loads(metadata["config"])
         self.recipe: dict[str, Any] = json.loads(metadata["recipe"])
         self.channels: int = config["in_channels"]

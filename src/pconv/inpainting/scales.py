@@ -65,13 +65,13 @@ def _holds_a_square(hole: NDArray[np.bool_], side: int) -> bool:
     return bool(rows.reshape(height // side, side, width // side).all(axis=1).any())
 
 
-def depth_steps(hole: NDArray[np.bool_], start: float, end: float, steps: int) -> NDArray[np.uint8]:
-    """``(H, W)``: how many of ``steps`` depths, evenly from ``start`` (excluded) to ``end``, a pixel lies beyond.
+def depth_steps(hole: NDArray[np.bool_], deepest: float, steps: int) -> NDArray[np.uint8]:
+    """``(H, W)``: how many of ``steps`` depths, evenly spaced up to ``deepest``, a pixel lies beyond.
 
     Depth is the distance to the nearest known pixel; beyond the border nothing is known.
     """
     passed = np.zeros(hole.shape, np.uint8)
-    for depth in np.linspace(start, end, steps + 1)[1:]:
+    for depth in np.linspace(0, deepest, steps + 1)[1:]:
         deeper = hole & ~grown(~hole, round(depth))
         if not deeper.any():
             break
@@ -82,7 +82,7 @@ def depth_steps(hole: NDArray[np.bool_], start: float, end: float, steps: int) -
 class Smaller(NamedTuple):
     """An image in which no hole is wide."""
 
-    picture: NDArray[np.float16]
+    image: NDArray[np.float16]
     """``(C, H / scale, W / scale)``, rounded up."""
     hole: NDArray[np.bool_]
     scale: int
@@ -90,30 +90,30 @@ class Smaller(NamedTuple):
 
 
 def smaller_by_strips(read: Callable[[slice], NDArray[np.float32]], hole: NDArray[np.bool_]) -> Smaller:
-    """A picture halved until none of its holes is wide, at least once.
+    """An image halved until none of its holes is wide, at least once.
 
     Args:
-        read: gives rows of the picture, ``(C, h, W)``, so that no copy of the whole is made.
+        read: gives rows of the image, ``(C, h, W)``, so that no copy of the whole is made.
         hole: ``(H, W)``.
     """
-    pictures, holes = [], []
+    strips, holes = [], []
     for top in range(0, hole.shape[0], _STRIP):
         rows = slice(top, min(top + _STRIP, hole.shape[0]))
-        picture, unknown = halved(read(rows), hole[rows])
-        pictures.append(picture.astype(np.float16))
+        strip, unknown = halved(read(rows), hole[rows])
+        strips.append(strip.astype(np.float16))
         holes.append(unknown)
-    half, unknown, scale = np.concatenate(pictures, axis=1), np.concatenate(holes), 2
+    half, unknown, scale = np.concatenate(strips, axis=1), np.concatenate(holes), 2
     while _deeper(unknown, NARROW) is not None:
         smaller, unknown = halved(half.astype(np.float32), unknown)
         half, scale = smaller.astype(np.float16), 2 * scale
     return Smaller(half, unknown, scale)
 
 
-def halved(picture: NDArray[np.float32], hole: NDArray[np.bool_]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+def halved(image: NDArray[np.float32], hole: NDArray[np.bool_]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Half the size, rounded up; each pixel is the mean of the known ones among its four, hole where none is."""
     odd = [(0, side % 2) for side in hole.shape]
     known = np.pad(~hole, odd).astype(np.float32)
-    sums = _sum_of_four(np.pad(np.where(hole, 0, picture), [(0, 0), *odd]))
+    sums = _sum_of_four(np.pad(np.where(hole, 0, image), [(0, 0), *odd]))
     counts = _sum_of_four(known)
     return (sums / np.maximum(counts, 1)).astype(np.float32), counts == 0
 
@@ -126,9 +126,9 @@ def needed_of_smaller(deep: NDArray[np.bool_], smaller: Smaller) -> NDArray[np.b
     return grown(some, _REACH) & smaller.hole
 
 
-def cell_means(picture: NDArray[np.float16]) -> NDArray[np.float32]:
+def cell_means(image: NDArray[np.float16]) -> NDArray[np.float32]:
     """``(C, h / CELL, w / CELL)``, rounded up: means of ``(C, h, w)`` over cells."""
-    padded = np.pad(picture, [(0, 0), *((0, -length % CELL) for length in picture.shape[1:])], mode="edge")
+    padded = np.pad(image, [(0, 0), *((0, -length % CELL) for length in image.shape[1:])], mode="edge")
     channels, height, width = padded.shape
     cells = padded.reshape(channels, height // CELL, CELL, width // CELL, CELL)
     means: NDArray[np.float32] = cells.mean(axis=(2, 4), dtype=np.float32)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +11,6 @@ from numpy.typing import NDArray
 
 from pconv.errors import ModelError
 from pconv.inpainting.backends import Backend
-from pconv.inpainting.pictures import ArrayPicture, Picture
 from pconv.inpainting.regions import Box, Region, regions, spans, tile_side
 from pconv.inpainting.scales import (
     cell_means,
@@ -20,6 +20,7 @@ from pconv.inpainting.scales import (
     smaller_by_strips,
     surface_start,
 )
+from pconv.inpainting.windows import ArrayImage, WindowedImage
 
 BYTES_PER_PIXEL = 700
 """What a run of the network takes at most for each pixel: the paper's network, the largest preset, on the hungriest
@@ -37,71 +38,110 @@ Hole = NDArray[np.bool_]
 Colours = NDArray[np.float32]
 
 
+@dataclass(frozen=True)
+class NetworkRunner:
+    """Runs the network for one fill.
+
+    Attributes:
+        backend: the network.
+        memory: bytes that the network and the images made for it may take.
+        seed: 0 to SEEDS - 1: which texture a network with noise inputs gives the holes.
+        before_run: called before each run of the network. What it raises ends the fill.
+    """
+
+    backend: Backend
+    memory: int
+    seed: int = 0
+    before_run: Callable[[], None] | None = None
+
+    def run(self, known: Colours, unknown: Hole, origin: tuple[int, int], estimated: Hole | None = None) -> Colours:
+        """Fill ``(C, h, w)`` colours where ``(h, w)`` ``unknown`` is True.
+
+        Args:
+            known: the colours, values in 0..1.
+            unknown: the hole.
+            origin: row and column of the colours in the whole image.
+            estimated: where ``known`` holds estimates to start from. A network without a surface takes them for known.
+
+        Raises:
+            ModelError: the network's output is not finite.
+        """
+        if not unknown.any():
+            return known
+        if self.before_run:
+            self.before_run()
+        estimate = None
+        if estimated is not None and self.backend.estimates:
+            estimate = estimated[None, None]
+        elif estimated is not None:
+            unknown = unknown & ~estimated
+        image, hole = np.ascontiguousarray(known[None]), np.ascontiguousarray(unknown[None, None])
+        filled: Colours = self.backend.fill(image, hole, seed=self.seed, origin=origin, estimate=estimate)[0]
+        if not np.isfinite(filled).all():
+            raise ModelError("the model's output is not finite: its training diverged; use another checkpoint")
+        return filled
+
+
 def fill_holes(
-    backend: Backend,
-    picture: Picture,
+    runner: NetworkRunner,
+    image: WindowedImage,
     hole: Hole,
-    memory: int,
-    feather: int = 0,
+    *,
     wanted: Hole | None = None,
-    seed: int = 0,
+    feather: int = 0,
     corner: tuple[int, int] = (0, 0),
 ) -> None:
-    """Fill ``picture`` in place where ``(H, W)`` ``hole`` is True.
+    """Fill ``image`` in place where ``(H, W)`` ``hole`` is True.
 
     Args:
-        backend: the network.
-        picture: what has the hole.
+        runner: runs the network.
+        image: what has the hole.
         hole: True = unknown.
-        memory: bytes that the network and the pictures made for it may take.
-        feather: pixels inside the hole's edge over which the fill is blended with what was there.
         wanted: which pixels of the hole to write; all of them if None.
-        seed: 0 to SEEDS - 1: which texture a network with noise inputs gives the holes.
-        corner: row and column of the picture in the whole photo, if it is a part of one.
+        feather: pixels inside the hole's edge over which the fill is blended with what was there.
+        corner: row and column of the image in the whole one, if it is a part of one.
 
     Raises:
         ModelError: the network's output is not finite.
-        DeviceMemoryError: the device has too little memory; the picture may be filled in part.
+        DeviceMemoryError: the device has too little memory; the image may be filled in part.
     """
-    for region in regions(hole if wanted is None else wanted, backend.multiple):
-        _fill_region(backend, picture, hole[region.box.slices], region, memory, feather, seed, corner)
+    for region in regions(hole if wanted is None else wanted, runner.backend.multiple):
+        _fill_region(runner, image, hole[region.box.slices], region, feather, corner)
 
 
 def _fill_region(
-    backend: Backend,
-    picture: Picture,
+    runner: NetworkRunner,
+    image: WindowedImage,
     hole: Hole,
     region: Region,
-    memory: int,
     feather: int,
-    seed: int,
     corner: tuple[int, int],
 ) -> None:
     box, wanted = region
     place = box.moved(*corner)
-    inside = _inside_of(backend, picture, hole, box, memory, seed, place)
+    inside = _inside_of(runner, image, hole, box, place)
     feather_steps = min(feather, FEATHER_STEPS)
-    softened = depth_steps(hole, 0, feather, feather_steps) if feather else None
+    softened = depth_steps(hole, feather, feather_steps) if feather else None
 
     def fill_tile(tile: Box) -> Colours:
         unknown = hole[tile.slices]
-        known = np.where(unknown, np.float32(0), picture.read(*tile.moved(box.top, box.left).slices))
+        known = np.where(unknown, np.float32(0), image.read(*tile.moved(box.top, box.left).slices))
         origin = (place.top + tile.top, place.left + tile.left)
         if inside is None or not (deep := inside.deep[tile.slices]).any():
-            return _run(backend, known, unknown, seed, origin)
+            return runner.run(known, unknown, origin)
         known = np.where(deep, surface_start(inside.cells, inside.scale, *tile.slices), known)
-        return _run(backend, known, unknown, seed, origin, deep)
+        return runner.run(known, unknown, origin, deep)
 
-    side = tile_side(wanted, _most_pixels(memory, box))
-    for rows, colours in _by_tiles(fill_tile, wanted, side, backend.channels):
+    side = tile_side(wanted, _most_pixels(runner.memory, box))
+    for rows, colours in _by_tiles(fill_tile, wanted, side, runner.backend.channels):
         opacity = wanted[rows].astype(np.float32)
         if softened is not None:
             opacity *= (1 + softened[rows].astype(np.float32)) / (1 + feather_steps)
-        picture.write(*_rows_of(box, rows), colours, opacity)
+        image.write(*_rows_of(box, rows), colours, opacity)
 
 
 def _rows_of(box: Box, rows: slice) -> tuple[slice, slice]:
-    """Rows of a region as rows and columns of the picture."""
+    """Rows of a region as rows and columns of the image."""
     return slice(box.top + rows.start, box.top + rows.stop), slice(box.left, box.right)
 
 
@@ -122,28 +162,18 @@ class _Inside(NamedTuple):
     """``(h, w)``: where it counts."""
 
 
-def _inside_of(
-    backend: Backend,
-    picture: Picture,
-    hole: Hole,
-    box: Box,
-    memory: int,
-    seed: int,
-    place: Box,
-) -> _Inside | None:
+def _inside_of(runner: NetworkRunner, image: WindowedImage, hole: Hole, box: Box, place: Box) -> _Inside | None:
     """The inside of wide holes, or None where no hole is wide."""
     deep = deep_inside(hole)
     if deep is None:
         return None
-    smaller = smaller_by_strips(lambda rows: picture.read(*_rows_of(box, rows)), hole)
-    small_picture = ArrayPicture(smaller.picture.transpose(1, 2, 0), smaller.picture.shape[0])
+    smaller = smaller_by_strips(lambda rows: image.read(*_rows_of(box, rows)), hole)
+    small_image = ArrayImage(smaller.image.transpose(1, 2, 0), smaller.image.shape[0])
     # The corner may lie between two cells of the noise: then its noise begins at the cell before.
-    corner = (
-        place.top // smaller.scale // NOISE_GRID * NOISE_GRID,
-        place.left // smaller.scale // NOISE_GRID * NOISE_GRID,
-    )
-    fill_holes(backend, small_picture, smaller.hole, memory, 0, needed_of_smaller(deep, smaller), seed, corner)
-    return _Inside(cell_means(smaller.picture), smaller.scale, deep)
+    grid = smaller.scale * NOISE_GRID
+    corner = (place.top // grid * NOISE_GRID, place.left // grid * NOISE_GRID)
+    fill_holes(runner, small_image, smaller.hole, wanted=needed_of_smaller(deep, smaller), corner=corner)
+    return _Inside(cell_means(smaller.image), smaller.scale, deep)
 
 
 def _by_tiles(
@@ -155,7 +185,7 @@ def _by_tiles(
     """
     height, width = wanted.shape
     rows = spans(height, side)
-    carried = np.empty((channels, 0, width), np.float32)
+    overlap = np.empty((channels, 0, width), np.float32)
     for number, (top, bottom) in enumerate(rows):
         strip = np.zeros((channels, bottom - top, width), np.float32)
         done = 0
@@ -166,10 +196,10 @@ def _by_tiles(
                 _blend_into(colours, strip[..., left:done])
                 strip[..., left:right] = colours
             done = right
-        _blend_into(strip.swapaxes(1, 2), carried.swapaxes(1, 2))
+        _blend_into(strip.swapaxes(1, 2), overlap.swapaxes(1, 2))
         end = rows[number + 1][0] if number + 1 < len(rows) else bottom
         yield slice(top, end), strip[:, : end - top]
-        carried = strip[:, end - top :]
+        overlap = strip[:, end - top :]
 
 
 def _blend_into(colours: Colours, before: Colours) -> None:
@@ -178,29 +208,3 @@ def _blend_into(colours: Colours, before: Colours) -> None:
     if length:
         share = ((np.arange(length) + 0.5) / length).astype(np.float32)
         colours[..., :length] = before + (colours[..., :length] - before) * share
-
-
-def _run(
-    backend: Backend,
-    known: Colours,
-    unknown: Hole,
-    seed: int,
-    origin: tuple[int, int],
-    deep: Hole | None = None,
-) -> Colours:
-    """One run of the network over ``(C, h, w)``, which lies at ``origin`` in the photo.
-
-    Where ``deep`` is True, ``known`` holds estimates. A network without a surface takes them for known.
-    """
-    if not unknown.any():
-        return known
-    estimate = None
-    if deep is not None and backend.estimates:
-        estimate = deep[None, None]
-    elif deep is not None:
-        unknown = unknown & ~deep
-    image, hole = np.ascontiguousarray(known[None]), np.ascontiguousarray(unknown[None, None])
-    filled: Colours = backend.fill(image, hole, seed=seed, origin=origin, estimate=estimate)[0]
-    if not np.isfinite(filled).all():
-        raise ModelError("the model's output is not finite: its training diverged; use another checkpoint")
-    return filled

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pconv.images.photo import Photo
 from pconv.inpainting.backends import Backend
-from pconv.inpainting.inpainter import Inpainter, usable_seed
+from pconv.inpainting.inpainter import Inpainter
+from pconv.inpainting.options import InpaintOptions
 from pconv.server.pictures import Task
 
 
@@ -41,7 +39,7 @@ class Filler:
     """Fills jobs, in a thread of its own.
 
     Args:
-        inpainter: this filler's own; while a job is filled, its backend is one that can be stopped.
+        inpainter: this filler's own.
 
     Attributes:
         thread: the one to call :meth:`fill` in.
@@ -56,9 +54,9 @@ class Filler:
         """What computes: its name, device, precision and path."""
         return self._inpainter.backend
 
-    def usable_seed(self, seed: int, note: Callable[[str], object]) -> int:
-        """``seed``; for a network without noise inputs 0, and ``note`` gets the sentence that says so."""
-        return usable_seed(self._inpainter, seed, note)
+    def notes(self, options: InpaintOptions) -> list[str]:
+        """Sentences for the client on what the model cannot do of ``options``."""
+        return self._inpainter.notes(options)
 
     def warm_up(self) -> None:
         """The first fill takes longer than others: let no client wait for that."""
@@ -72,26 +70,10 @@ class Filler:
             StoppedError: the job was dropped.
             PconvError: what :meth:`pconv.Inpainter.__call__` raises.
         """
-        backend = self._inpainter.backend
-        gate = cast(Backend, _Gate(backend, job.dropped))
-        self._inpainter.backend = gate
-        try:
-            return self._inpainter(job.task.photo, job.task.hole, feather=job.feather, seed=job.seed)
-        finally:
-            if self._inpainter.backend is gate:  # else a GPU had too little memory, and another one stays in its place
-                self._inpainter.backend = backend
 
+        def check() -> None:
+            if job.dropped.is_set():
+                raise StoppedError
 
-class _Gate:
-    """A backend that asks before each call whether the job is still wanted: a large photo is many calls."""
-
-    def __init__(self, backend: Backend, dropped: threading.Event) -> None:
-        self._backend, self._dropped = backend, dropped
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._backend, name)
-
-    def fill(self, *arguments: Any, **options: Any) -> NDArray[np.float32]:
-        if self._dropped.is_set():
-            raise StoppedError
-        return self._backend.fill(*arguments, **options)
+        options = InpaintOptions(feather=job.feather, seed=job.seed)
+        return self._inpainter.fill_photo(job.task.photo, job.task.hole, options, check)

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 from pconv.errors import DeviceMemoryError, InputError, ModelError
+from pconv.inpainting.options import InpaintOptions
 from pconv.server import memory
 from pconv.server.filler import Filler, Job
 from pconv.server.form import FILES, ClientGoneError, Held, Receive, boundary_of, check_length, read_form
@@ -101,7 +102,8 @@ class Service:
             if original is not None:
                 source = await self._in_thread(open_original, original, photo, options, self.settings)
             if ratio:
-                job = Job(task, options.feather, self.fillers[0].usable_seed(options.seed, notes.append))
+                notes += self.fillers[0].notes(InpaintOptions(seed=options.seed))
+                job = Job(task, options.feather, options.seed)
                 del task, photo
                 with _told():
                     photo = await self.jobs.run(job)

@@ -33,7 +33,7 @@ def test_halving_by_strips_is_halving(height):
     picture, hole = generator.random((3, height, 33), dtype=np.float32), generator.random((height, 33)) < 0.7
     half, half_hole = halved(picture, hole)
     smaller = smaller_by_strips(lambda rows: picture[:, rows], hole)
-    assert np.array_equal(smaller.picture, half.astype(np.float16))
+    assert np.array_equal(smaller.image, half.astype(np.float16))
     assert np.array_equal(smaller.hole, half_hole)
     assert smaller.scale == 2
 
@@ -43,8 +43,8 @@ def test_images_are_halved_until_no_hole_is_wide(radius, scale):
     hole = disc(radius, size=500)
     smaller = smaller_by_strips(lambda rows: np.full((1, rows.stop - rows.start, 500), 0.5, np.float32), hole)
     assert smaller.scale == scale
-    assert smaller.picture.shape == (1, *smaller.hole.shape) == (1, -(-500 // scale), -(-500 // scale))
-    assert np.array_equal(np.unique(smaller.picture[0][~smaller.hole]), [0.5])
+    assert smaller.image.shape == (1, *smaller.hole.shape) == (1, -(-500 // scale), -(-500 // scale))
+    assert np.array_equal(np.unique(smaller.image[0][~smaller.hole]), [0.5])
 
 
 def test_where_nothing_is_known_halving_ends():
@@ -58,15 +58,15 @@ def test_where_nothing_is_known_halving_ends():
 def test_depth_is_the_distance_to_what_is_known_and_nothing_is_known_beyond_the_border():
     hole = np.ones((30, 40), bool)
     hole[:, 0] = False
-    steps = depth_steps(hole, 4, 12, 4)  # depths 6, 8, 10, 12
-    by_column = np.array([0] * 7 + [1] * 2 + [2] * 2 + [3] * 2 + [4] * 27)
+    steps = depth_steps(hole, 12, 4)  # depths 3, 6, 9, 12
+    by_column = np.array([0] * 4 + [1] * 3 + [2] * 3 + [3] * 3 + [4] * 27)
     assert np.array_equal(steps, np.broadcast_to(by_column, (30, 40)))
-    assert not depth_steps(np.zeros((5, 5), bool), 0, 3, 3).any()
+    assert not depth_steps(np.zeros((5, 5), bool), 3, 3).any()
     round_hole = np.ones((21, 21), bool)
     round_hole[10, 10] = False
-    assert depth_steps(round_hole, 0, 5, 1)[10, 15] == 0
-    assert depth_steps(round_hole, 0, 5, 1)[10, 16] == 1
-    assert depth_steps(round_hole, 0, 5, 1)[14, 14] == 1  # 5.7 pixels away
+    assert depth_steps(round_hole, 5, 1)[10, 15] == 0
+    assert depth_steps(round_hole, 5, 1)[10, 16] == 1
+    assert depth_steps(round_hole, 5, 1)[14, 14] == 1  # 5.7 pixels away
 
 
 def disc(radius, size=500):
@@ -134,9 +134,9 @@ def test_what_the_start_depends_on_is_needed(scale):
     needed = needed_of_smaller(deep, smaller)
     assert needed.any()
     assert not needed.all()
-    other = np.where(needed, smaller.picture, generator.random((1, *size)).astype(np.float16))
+    other = np.where(needed, smaller.image, generator.random((1, *size)).astype(np.float16))
     window = slice(0, 161), slice(0, 180)
-    starts = [surface_start(cell_means(each), scale, *window)[0][deep] for each in (smaller.picture, other)]
+    starts = [surface_start(cell_means(each), scale, *window)[0][deep] for each in (smaller.image, other)]
     assert np.array_equal(*starts)
     nowhere = smaller._replace(hole=np.zeros(size, bool))
     assert not needed_of_smaller(deep, nowhere).any()

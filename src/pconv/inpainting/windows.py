@@ -1,4 +1,4 @@
-"""What is filled: anything that gives the network its colours window by window, and takes them back."""
+"""Images that are read and written window by window, so that no float copy of a whole image is made."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from pconv.images.photo import Photo
 FULL_SCALE = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0}
 
 
-class Picture(Protocol):
-    """A picture of which no float copy is ever made as a whole."""
+class WindowedImage(Protocol):
+    """An image whose colours are read and written window by window."""
 
     def read(self, rows: slice, columns: slice) -> NDArray[np.float32]:
         """One window as ``(C, h, w)``, values in 0..1. What lies in holes may be anything, NaN too."""
@@ -25,11 +25,11 @@ class Picture(Protocol):
 
 
 @dataclass(frozen=True)
-class ArrayPicture:
+class ArrayImage:
     """An array ``(H, W, C)`` of uint8, uint16 or float in 0..1, written in place.
 
     Attributes:
-        pixels: a picture with the network's channels, or with one, which then stands for each of them.
+        pixels: an image with the network's channels, or with one, which then stands for each of them.
         channels: of the network.
     """
 
@@ -72,7 +72,7 @@ class GreyPhoto:
         self.photo.write(rows, columns, np.broadcast_to(colours, (3, *opacity.shape)), opacity)
 
 
-def of_array(pixels: NDArray[Any], channels: int) -> ArrayPicture:
+def array_image(pixels: NDArray[Any], channels: int) -> ArrayImage:
     """``(H, W)`` or ``(H, W, C)``, for a network of ``channels``; a fourth channel, alpha, stays as it is.
 
     Raises:
@@ -84,16 +84,16 @@ def of_array(pixels: NDArray[Any], channels: int) -> ArrayPicture:
     if colours.shape[2] == 4 and channels == 3:
         colours = colours[..., :3]
     if colours.shape[2] not in (1, channels):
-        raise InputError(f"this model fills pictures of {channels} channels; got an array of shape {pixels.shape}")
-    return ArrayPicture(colours, channels)
+        raise InputError(f"this model fills images of {channels} channels; got an array of shape {pixels.shape}")
+    return ArrayImage(colours, channels)
 
 
-def of_photo(photo: Photo, channels: int) -> Picture:
-    """A photo, as a picture for a network of ``channels``.
+def photo_image(photo: Photo, channels: int) -> WindowedImage:
+    """A photo, as an image for a network of ``channels``.
 
     Raises:
         InputError: a network of neither colours nor grey.
     """
     if channels not in (1, 3):
-        raise InputError(f"this model fills pictures of {channels} channels; a photo has three, or one")
+        raise InputError(f"this model fills images of {channels} channels; a photo has three, or one")
     return photo if channels == 3 else GreyPhoto(photo)

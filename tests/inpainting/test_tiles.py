@@ -10,9 +10,9 @@ from pconv import DeviceMemoryError, Inpainter, InputError
 from pconv.images.files import read_photo
 from pconv.inpainting import scales as filling_wide
 from pconv.inpainting import tiles as filling
-from pconv.inpainting.pictures import ArrayPicture
 from pconv.inpainting.regions import Box
-from pconv.inpainting.tiles import BYTES_PER_PIXEL, fill_holes
+from pconv.inpainting.tiles import BYTES_PER_PIXEL, NetworkRunner, fill_holes
+from pconv.inpainting.windows import ArrayImage
 from pconv.masks.reader import MaskFile, hole_of
 
 PHOTOS = Path(__file__).parents[2] / "examples" / "photos"
@@ -47,7 +47,7 @@ def noise(height, width, seed=0):
 
 def filled(backend, pixels, hole, memory=2**30, **options):
     result = pixels.copy()
-    fill_holes(backend, ArrayPicture(result, 3), hole, memory, **options)
+    fill_holes(NetworkRunner(backend, memory), ArrayImage(result, 3), hole, **options)
     assert np.array_equal(result[~hole], pixels[~hole])
     return result
 
@@ -205,7 +205,7 @@ class TestLittleMemory:
         fill = self.inpainter(most=300 * 300)
         result = fill(self.pixels, self.hole)
         assert np.array_equal(result[~self.hole], self.pixels[~self.hole])
-        assert caplog.messages[0] == "cuda is out of memory; going on in smaller pieces"
+        assert caplog.messages[0] == "cuda is out of memory; going on in smaller tiles"
         assert fill.backend.name == "surroundings"
         asked = len(fill.backend.seen)
         assert np.array_equal(fill(self.pixels, self.hole), result)  # it remembers

@@ -120,17 +120,17 @@ def test_a_network_of_other_channels_fills_its_own_kind(tmp_path):
     five = Inpainter(tmp_path / "five.safetensors", device="cpu")
     image, hole = picture(12, 12, 5, np.float32), some_hole(12, 12)
     assert np.array_equal(five(image, hole)[~hole], image[~hole])
-    with pytest.raises(InputError, match="pictures of 5 channels"):
+    with pytest.raises(InputError, match="images of 5 channels"):
         five(picture(12, 12, 3, np.float32), hole)
 
 
 @pytest.mark.parametrize(
     ("image", "hole", "message"),
     [
-        (np.zeros((4, 6, 3), np.uint8), np.ones((6, 4), bool), "hole map is 4x6 and the photo 6x4"),
+        (np.zeros((4, 6, 3), np.uint8), np.ones((6, 4), bool), "mask is 4x6 and the image 6x4"),
         (np.zeros((4, 6, 3), np.uint8), np.ones((4, 6, 3), bool), "an array of shape"),
-        (np.zeros((4, 6, 3), np.uint8), np.ones((4, 6), bool), "the whole photo is marked as hole"),
-        (np.zeros((4, 6, 2), np.uint8), np.eye(4, 6, dtype=bool), "pictures of 3 channels"),
+        (np.zeros((4, 6, 3), np.uint8), np.ones((4, 6), bool), "the mask marks the whole image"),
+        (np.zeros((4, 6, 2), np.uint8), np.eye(4, 6, dtype=bool), "images of 3 channels"),
         (np.zeros((4, 6), np.int32), np.eye(4, 6, dtype=bool), "an array of int32; give uint8"),
         (np.full((4, 6), 200.0), np.eye(4, 6, dtype=bool), r"values in 0..1; got 200..200 \(divide by 255"),
         (np.full((4, 6), np.nan), np.eye(4, 6, dtype=bool), "NaN or Inf outside the hole"),

@@ -1,0 +1,36 @@
+from .errors import DeviceMemoryError as DeviceMemoryError
+from .errors import EvaluationError as EvaluationError
+from .errors import ImageFileError as ImageFileError
+from .errors import InputError as InputError
+from .errors import ModelError as ModelError
+from .errors import PconvError as PconvError
+from .errors import TrainingError as TrainingError
+from .images.files import read_photo as read_photo
+from .images.files import write_photo as write_photo
+from .images.photo import Photo as Photo
+from .inpainting.inpainter import Inpainter as Inpainter
+from .inpainting.inpainter import inpaint as inpaint
+from .inpainting.options import InpaintOptions as InpaintOptions
+from .masks.strokes import irregular_hole as irregular_hole
+from .nn.checkpoint import load_network as load_network
+from .nn.checkpoint import save_network as save_network
+from .nn.convert import convert_padding as convert_padding
+from .nn.fused import FusedUNet as FusedUNet
+from .nn.layers import PartialConv1d as PartialConv1d
+from .nn.layers import PartialConv2d as PartialConv2d
+from .nn.layers import PartialConv3d as PartialConv3d
+from .nn.layers import PartialPadConv1d as PartialPadConv1d
+from .nn.layers import PartialPadConv2d as PartialPadConv2d
+from .nn.layers import PartialPadConv3d as PartialPadConv3d
+from .nn.layers import partial_conv1d as partial_conv1d
+from .nn.layers import partial_conv2d as partial_conv2d
+from .nn.layers import partial_conv3d as partial_conv3d
+from .nn.unet import PRESETS as PRESETS
+from .nn.unet import PConvUNet as PConvUNet
+from .nn.unet import UNetConfig as UNetConfig
+from .training.features import VGG16Features as VGG16Features
+from .training.features import load_vgg as load_vgg
+from .training.losses import InpaintingLoss as InpaintingLoss
+from .training.losses import LossWeights as LossWeights
+
+__version__: str
