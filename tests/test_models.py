@@ -69,7 +69,7 @@ def served_model(server, graph):
     return f"{server.url}/paper.onnx#sha256={sha256_of(graph)}"
 
 
-def test_hashes_of_all_bundled_models_are_in_the_box_and_in_the_model_card():
+def test_hashes_of_all_bundled_files_are_in_the_model_card():
     hashes = bundled_hashes()
     assert set(hashes) == {path.name for path in BOX.iterdir() if path.suffix in (".onnx", ".safetensors")}
     card = (ROOT / "docs" / "model-card.md").read_text()
@@ -109,27 +109,14 @@ def test_a_damaged_or_missing_bundled_file_is_named(box, name, backend):
         Inpainter(backend=backend, device="cpu")
 
 
-def test_paper_explains_where_its_weights_come_from(monkeypatch, tmp_path):
-    monkeypatch.delenv("PCONV_PAPER", raising=False)
-    write_photo_and_mask(tmp_path)
-    arguments = [str(tmp_path / "photo.png"), str(tmp_path / "mask.png"), "-o", str(tmp_path / "out.png")]
-    result = CliRunner().invoke(main, ["inpaint", *arguments, "--model", "paper"])
-    assert result.exit_code == 2
-    for part in ("not in the box", "PCONV_PAPER", "URL#sha256=", "pconv train paper"):
-        assert part in result.output.replace("\n", " ")
-    assert "model paper: not in the box" in CliRunner().invoke(main, ["info"]).output
-
-
-def test_paper_is_downloaded_once_checked_and_used(server, served_model, graph, monkeypatch):
-    monkeypatch.setenv("PCONV_PAPER", served_model)
+def test_a_model_by_url_is_downloaded_once_checked_and_used(server, served_model, graph):
     image = np.full((40, 40, 3), 200, np.uint8)
     hole = np.zeros((40, 40), bool)
     hole[10:20, 10:20] = True
     for _ in range(2):
-        filled = Inpainter("paper")(image, hole)
+        filled = Inpainter(served_model)(image, hole)
         assert np.array_equal(filled, Inpainter(graph)(image, hole))
     assert server.asked == ["/paper.onnx"]
-    assert served_model in CliRunner().invoke(main, ["info"]).output
 
 
 def test_a_url_can_be_given_as_the_model_itself(served_model, graph):
@@ -162,17 +149,14 @@ def test_a_failed_download_is_a_failed_run(server, tmp_path):
         assert not (tmp_path / "out.png").exists()
 
 
-def test_a_local_file_needs_no_server(tmp_path, graph, monkeypatch):
+def test_a_local_file_needs_no_server_and_its_hash_is_checked(tmp_path, graph):
     path = tmp_path / "mine.onnx"
     shutil.copy(graph, path)
-    monkeypatch.setenv("PCONV_PAPER", f"{path}#sha256={sha256_of(path)}")
-    assert find_model("paper") == path
-    monkeypatch.setenv("PCONV_PAPER", f"{path}#sha256={'1' * 64}")
-    with pytest.raises(ModelError, match=r"mine\.onnx is not the file that was meant: its SHA-256 is 4?"):
-        find_model("paper")
-    monkeypatch.setenv("PCONV_PAPER", str(tmp_path / "nothing.onnx"))
+    assert find_model(f"{path}#sha256={sha256_of(path)}") == path
+    with pytest.raises(ModelError, match=r"mine\.onnx is not the file that was meant: its SHA-256 is"):
+        find_model(f"{path}#sha256={'1' * 64}")
     with pytest.raises(ModelError, match=r"no model file at .*nothing\.onnx"):
-        find_model("paper")
+        find_model(f"{tmp_path / 'nothing.onnx'}#sha256={'1' * 64}")
 
 
 @pytest.mark.parametrize(

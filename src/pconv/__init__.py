@@ -26,5 +26,5 @@ def __getattr__(name: str) -> Any:
         if error.name not in ("torch", "safetensors"):
             raise
         raise ModuleNotFoundError(
-            f"pconv.{name} needs PyTorch: pip install 'pconv[torch]'", name=error.name
+            f"pconv.{name} needs PyTorch: pip install torch safetensors", name=error.name
         ) from error

@@ -1,6 +1,11 @@
-"""Everything that pconv raises because of what it was given; each message is one sentence a user can act on."""
+"""The errors that pconv raises on purpose; each message is one sentence that says what to do."""
 
 from __future__ import annotations
+
+
+def how_to_install(extra: str) -> str:
+    """The command that installs what an extra of pconv needs. pconv is not on PyPI, so it names a clone."""
+    return f"pip install '.[{extra}]' in a clone of pconv"
 
 
 class PconvError(Exception):
@@ -8,7 +13,7 @@ class PconvError(Exception):
 
 
 class InputError(PconvError, ValueError):
-    """An argument, photo, hole map or configuration is not what was expected."""
+    """An argument, image, mask or configuration is not what was expected."""
 
 
 class ImageFileError(PconvError):
@@ -20,7 +25,7 @@ class ModelError(PconvError):
 
 
 class DeviceMemoryError(PconvError):
-    """A device has too little memory, even for the smallest piece of a photo."""
+    """A device has too little memory, even for the smallest tile of an image."""
 
 
 class TrainingError(PconvError):
@@ -28,7 +33,7 @@ class TrainingError(PconvError):
 
 
 class EvaluationError(PconvError):
-    """An evaluation cannot start, or a method failed at a picture."""
+    """An evaluation cannot start, or a method failed on an image."""
 
 
 class DownloadError(PconvError):

@@ -105,11 +105,11 @@ def test_what_is_not_installed_is_told_with_the_command_for_it(monkeypatch):
     monkeypatch.setattr(
         methods.importlib.util, "find_spec", lambda name: None if name == "patchmatch" else found(name)
     )
-    with pytest.raises(InputError, match=r"patchmatch needs .* not installed: pip install 'pconv\[evaluate\]'"):
+    with pytest.raises(InputError, match=r"patchmatch needs .* not installed: pip install '\.\[evaluate\]'"):
         find_methods(["patchmatch"], None, 1)
     monkeypatch.setattr("cv2.xphoto", None)
     monkeypatch.delattr("cv2.xphoto")
-    with pytest.raises(InputError, match=r"fsr needs the module cv2\.xphoto.*pip install 'pconv\[evaluate\]'"):
+    with pytest.raises(InputError, match=r"fsr needs the module cv2\.xphoto.*pip install '\.\[evaluate\]'"):
         find_methods(["fsr"], None, 1)
 
 

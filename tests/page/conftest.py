@@ -17,7 +17,7 @@ from PIL import Image
 
 STUB = Path(__file__).with_name("stub_server.py")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-INSTALL = "Debian: apt-get install chromium; and pip install 'pconv[dev]', or name another with PCONV_CHROMIUM"
+INSTALL = "Debian: apt-get install chromium; and pip install playwright, or name another with PCONV_CHROMIUM"
 
 
 def missing(what: str) -> None:

@@ -90,7 +90,7 @@ import pconv.cli; pconv.cli.main(["serve", "--port", "0"])
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 1
-    assert done.stderr == f"Error: this needs {module}: pip install 'pconv[serve]'\n"
+    assert done.stderr == f"Error: this needs {module}: pip install '.[serve]' in a clone of pconv\n"
 
 
 @pytest.mark.parametrize(

@@ -226,7 +226,7 @@ def _file_system(url: str) -> tuple[Any, str]:
     try:
         import fsspec
     except ModuleNotFoundError as error:
-        raise InputError(f"{url} is a URL, and reading those needs fsspec: pip install 'pconv[ray]'") from error
+        raise InputError(f"{url} is a URL, and reading those needs fsspec: pip install fsspec") from error
     try:
         system, path = fsspec.core.url_to_fs(url)
     except ImportError as error:

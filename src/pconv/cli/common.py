@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from pconv.errors import PconvError
+from pconv.errors import PconvError, how_to_install
 from pconv.inpainting.options import InpaintOptions
 
 if TYPE_CHECKING:
@@ -177,7 +177,7 @@ def needs_extra(extra: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        raise click.ClickException(f"this needs {error.name}: pip install 'pconv[{extra}]'") from error
+        raise click.ClickException(f"this needs {error.name}: {how_to_install(extra)}") from error
 
 
 def make_folder(out: Path) -> None:

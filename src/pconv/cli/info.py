@@ -7,14 +7,14 @@ import click
 
 @click.command()
 def info() -> None:
-    """Show what can compute here, and which models came with pconv."""
+    """Show the backends and devices of this machine, and the bundled models."""
     import os
     import platform
     from importlib.metadata import PackageNotFoundError, version
 
     from pconv import __version__
     from pconv.inpainting.backends import BACKENDS, INSTALL, installed
-    from pconv.models import BUNDLED, CHECKPOINT, ELSEWHERE, GRAPH, bundled_hashes, find_model
+    from pconv.models import BUNDLED, CHECKPOINT, GRAPH, bundled_hashes, find_model
 
     click.echo(f"pconv {__version__}, Python {platform.python_version()}, {platform.platform(terse=True)}")
     click.echo(f"CPU: {os.cpu_count()} cores")
@@ -32,9 +32,6 @@ def info() -> None:
         for suffix in (GRAPH, CHECKPOINT):
             path = find_model(model, suffix)
             click.echo(f"model {model}: {path}, {path.stat().st_size / 1e6:.1f} MB, sha256 {hashes[path.name]}")
-    for model, variable in ELSEWHERE.items():
-        place = os.environ.get(variable, f"not in the box; set {variable} to a file or URL#sha256=HASH")
-        click.echo(f"model {model}: {place}")
 
 
 def _devices(backend: str) -> list[str]:

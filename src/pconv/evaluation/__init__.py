@@ -1,1 +1,1 @@
-"""Measuring fills as the paper does, beside other methods. Needs ``pip install 'pconv[evaluate]'``."""
+"""Measuring fills as the paper does, beside other methods. Needs the extra ``evaluate``."""

@@ -13,7 +13,7 @@ from functools import partial
 from importlib.resources import files
 from pathlib import Path
 
-from pconv.errors import InputError, ModelError
+from pconv.errors import InputError, ModelError, how_to_install
 from pconv.evaluation import baselines
 from pconv.evaluation.baselines import Fill
 from pconv.files import sha256_of
@@ -53,7 +53,6 @@ class _Baseline:
     """Distribution that has the module."""
 
 
-_EXTRA = "'pconv[evaluate]'"
 _CONTRIB = "opencv-contrib-python-headless"
 _BASELINES = {
     "telea": _Baseline("OpenCV Telea", baselines.telea, "cv2", _CONTRIB),
@@ -145,7 +144,9 @@ def _made_by(path: Path) -> str:
 def _baseline(name: str) -> Method:
     baseline = _BASELINES[name]
     if baseline.module and not _is_there(baseline.module):
-        raise InputError(f"{name} needs the module {baseline.module}, which is not installed: pip install {_EXTRA}")
+        raise InputError(
+            f"{name} needs the module {baseline.module}, which is not installed: {how_to_install('evaluate')}"
+        )
     versions = [baseline.package and f"{baseline.package} {_version(baseline)}", f"pconv baseline {_MADE_BY}"]
     return Method(name, baseline.label, ", ".join(filter(None, versions)), partial(_itself, baseline.fill))
 

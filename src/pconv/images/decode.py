@@ -205,7 +205,7 @@ def _open_heif(file: BytesIO) -> Any:
     try:
         import pillow_heif
     except ModuleNotFoundError as error:
-        raise ImageFileError("reading HEIC photos needs pillow-heif: pip install 'pconv[heic]'") from error
+        raise ImageFileError("reading HEIC photos needs pillow-heif: pip install pillow-heif") from error
     return pillow_heif.open_heif(file)
 
 

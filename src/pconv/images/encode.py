@@ -250,7 +250,7 @@ def check_encoder(form: Format) -> None:
         InputError: it is not.
     """
     if form.name == "HEIF" and find_spec("pillow_heif") is None:
-        raise InputError("writing HEIC photos needs pillow-heif: pip install 'pconv[heic]'")
+        raise InputError("writing HEIC photos needs pillow-heif: pip install pillow-heif")
     if form.name == "AVIF" and not features.check("avif"):
         raise InputError("the Pillow that is installed was built without AVIF; write another format")
 

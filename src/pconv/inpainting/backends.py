@@ -219,9 +219,9 @@ BACKENDS: dict[str, type[OnnxRuntimeBackend] | type[OpenVinoBackend] | type[Torc
     backend.name: backend for backend in (OnnxRuntimeBackend, OpenVinoBackend, TorchBackend)
 }
 INSTALL = {
-    "onnxruntime": "pip install pconv",
-    "openvino": "pip install 'pconv[openvino]'",
-    "torch": "pip install 'pconv[torch]'",
+    "onnxruntime": "pip install onnxruntime",
+    "openvino": "pip install openvino",
+    "torch": "pip install torch safetensors",
 }
 
 

@@ -1,1 +1,1 @@
-"""The page and the HTTP interface: ``pconv serve``. Needs ``pip install 'pconv[serve]'``."""
+"""The page and the HTTP interface: ``pconv serve``. Needs the extra ``serve``."""

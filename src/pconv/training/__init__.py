@@ -1,1 +1,1 @@
-"""Training as the paper does it. Needs ``pip install 'pconv[train]'``."""
+"""Training as the paper does it. Needs the extra ``train``."""
