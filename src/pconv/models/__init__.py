@@ -40,7 +40,7 @@ def find_model(model: str | Path, suffix: str = CHECKPOINT) -> Path:
         checkpoint = _unchanged(Path(__file__).parent / f"{name}{CHECKPOINT}")
         return _unchanged(checkpoint.with_suffix(suffix))
     source = parse_source(name)
-    if source.url or _is_file(name):
+    if source.url or source.sha256 or _is_file(name):
         return source.file()
     raise ModelError(
         f"unknown model {name!r}: bundled is {', '.join(BUNDLED)}; or give a model file's path or URL#sha256=HASH"
