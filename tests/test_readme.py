@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+import pconv
 from pconv.cli import main
 from pconv.training.config import read_config
 
@@ -51,8 +52,8 @@ def test_its_commands_run(empty_folder):
         elif "--model" not in arguments:  # the model that README trains does not exist here
             result = CliRunner().invoke(main, arguments)
             assert result.exit_code == 0, result.output
-    assert len(list((empty_folder / "masks").iterdir())) == 20
     assert (empty_folder / "cat-filled.png").exists()
+    assert len(list((empty_folder / "filled").glob("*.jpg"))) == 3
 
 
 def config_of(arguments):
@@ -88,6 +89,11 @@ def test_its_links_lead_somewhere():
     for target in re.findall(r"\]\(([^)]+)\)", README):
         if not target.startswith("http"):
             assert (ROOT / target).exists(), target
+
+
+def test_the_reference_lists_every_public_name():
+    page = (ROOT / "docs/reference/python.md").read_text()
+    assert sorted(re.findall(r"^::: pconv\.(\w+)$", page, re.M)) == sorted(set(pconv.__all__) - {"__version__"})
 
 
 def test_the_fine_tuning_example_makes_its_pictures(tmp_path):
