@@ -3,14 +3,20 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --progress-bar on -c constraints.txt
+PYTEST := $(BIN)/python -m pytest --durations=25
 
-.PHONY: demo test fuzz check docs bench clean
+.PHONY: demo test test-slow fuzz check docs bench clean
 
 demo: $(VENV)/.ready
 	$(BIN)/python examples/demo.py
 
+# Most tests, on all cores.
 test: $(VENV)/.ready-dev
-	$(BIN)/python -m pytest
+	$(PYTEST) -m "not slow" -n logical --maxprocesses 8 --dist worksteal
+
+# A browser, Ray, an empty environment, killed processes, machine code.
+test-slow: $(VENV)/.ready-dev
+	$(PYTEST) -m slow
 
 fuzz: $(VENV)/.ready-dev
 	PCONV_FUZZ=10000 $(BIN)/python -m pytest tests/images/test_fuzz.py

@@ -172,6 +172,7 @@ def whole(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_only_whole_files_stay_and_the_next_run_goes_on(whole):
     out, expected = whole / "out", results(whole / "expected")
     moments = [
@@ -204,6 +205,7 @@ def test_killed_at_any_moment_only_whole_files_stay_and_the_next_run_goes_on(who
     assert lines(batch(whole))[-1]["summary"]["skipped"] == 40
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_stopped_by_a_signal_it_ends_cleanly(whole, tmp_path, number):
     for name in ("photos", "masks"):
@@ -226,6 +228,7 @@ def test_stopped_by_a_signal_it_ends_cleanly(whole, tmp_path, number):
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_reader_that_goes_away_ends_it_quietly(whole, tmp_path):
     for name in ("photos", "masks"):
         (tmp_path / name).symlink_to(whole / name)
@@ -240,6 +243,7 @@ def test_a_reader_that_goes_away_ends_it_quietly(whole, tmp_path):
     assert results(tmp_path / "out") == results(whole / "expected")
 
 
+@pytest.mark.slow
 def test_many_workers_many_photos_one_result(tmp_path):
     make_folders(tmp_path, 30)
     assert batch(tmp_path, "--workers", 8, out="many").exit_code == 0

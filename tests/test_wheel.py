@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 MOST_INSTALLED_MB = 230
 NOT_OF_PCONV = ("pip", "setuptools", "pkg_resources", "_distutils_hack", "distutils-precedence")

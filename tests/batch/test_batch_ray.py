@@ -25,6 +25,8 @@ from pconv.batch.storage import open_folder
 from pconv.batch.work import Settings
 from pconv.cli import main
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def cluster():

@@ -17,6 +17,8 @@ from safetensors.torch import save_file
 from pconv.cli import main
 from pconv.training.features import VGG16Features
 
+pytestmark = pytest.mark.slow
+
 
 def evaluate(*arguments):
     result = CliRunner().invoke(main, ["evaluate", *map(str, arguments)])

@@ -109,6 +109,7 @@ def test_vgg_and_gram_distance_are_those_of_the_kept_fill(pairs, tmp_path):
         compute(task, Settings(tmp_path, vgg=tmp_path / "one.safetensors"), "")
 
 
+@pytest.mark.slow
 def test_failures_cost_their_own_task_only(pairs, tmp_path):
     method = Method("odd", "odd", "1", partial(itself, misbehave))
     mean = find_methods(["mean"], None, 60)

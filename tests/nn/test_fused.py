@@ -115,6 +115,7 @@ def test_it_compiles_as_one_graph_that_serves_every_image(nets):
     assert all(not torch.equal(a, b) for a, b in pairwise(outputs))
 
 
+@pytest.mark.slow
 def test_compiled_to_machine_code_it_gives_the_same():
     net = some_net(UNetConfig((4, 4), (3, 3), surface="correction", surface_skip=True, noise_levels=1))
     image, valid = random_case(1, 1, 3, 8, 8, known=0.5)

@@ -238,6 +238,7 @@ def test_channels_last_gives_the_same_numbers_and_layout():
     assert out.is_contiguous(memory_format=torch.channels_last)
 
 
+@pytest.mark.slow
 def test_compile_gives_the_same_numbers():
     conv, features, valid = (
         PartialConv2d(4, 8, 3, padding=1, stride=2),

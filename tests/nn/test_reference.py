@@ -191,6 +191,7 @@ def test_the_compiled_network_gives_what_the_reference_gives():
         assert_agree(predict(image, valid, seed=seed), by_reference(net, image, valid, seed), 1e-5)
 
 
+@pytest.mark.slow
 def test_the_compiled_bundled_network_gives_the_vectors(default, vectors):
     image, valid, _, outputs = vectors
     fused = FusedUNet(default)

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from desk import pixels_of
 
+pytestmark = pytest.mark.slow
+
 INPAINT = re.compile("/api/v1/inpaint$")
 ANOTHER = "#another-button"
 

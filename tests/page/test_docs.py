@@ -2,6 +2,10 @@
 
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.slow
+
 PHOTOS = Path(__file__).parents[2] / "examples" / "photos"
 
 

@@ -5,6 +5,8 @@ import pytest
 from desk import pixels_of
 from PIL import Image
 
+pytestmark = pytest.mark.slow
+
 PHONE = {"viewport": {"width": 390, "height": 780}, "device_scale_factor": 2, "has_touch": True, "is_mobile": True}
 
 

@@ -10,6 +10,8 @@ import pytest
 from desk import pixels_of
 from PIL import Image, ImageCms, ImageOps
 
+pytestmark = pytest.mark.slow
+
 STROKE = ((30, 30), (60, 40), (90, 80))
 
 

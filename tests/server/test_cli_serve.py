@@ -210,6 +210,7 @@ def test_open_opens_the_page(started, tmp_path):
     assert (tmp_path / "opened").read_text().strip() == f"{server.url}/#token={token}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stop_finishes_what_runs(started, number):
     server = started("--port", "0")

@@ -235,6 +235,7 @@ KILLS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
 def test_killed_at_any_moment_and_resumed_it_ends_with_the_same_weights(config, tmp_path):
     config = config.model_copy(update={"save_every": 2})
@@ -300,6 +301,7 @@ def test_ten_bad_steps_in_a_row_end_the_run_and_leave_the_batch(config, tmp_path
     assert Image.open(tmp_path / "run" / "bad-batch-0.png").size == (2 * 36, 2 * 36)
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one_does_on_the_same_batches(config, tmp_path):
     """Two processes with half a batch each, and one that computes the same halves one after the other.
 
@@ -327,6 +329,7 @@ def test_two_processes_train_as_one_does_on_the_same_batches(config, tmp_path):
             assert not torch.equal(value, start[name]), name
 
 
+@pytest.mark.slow
 def test_the_command_stops_cleanly_on_a_signal_and_resumes(config, tmp_path):
     toml = tmp_path / "run.toml"
     toml.write_text(
