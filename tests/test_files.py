@@ -37,3 +37,19 @@ def test_a_new_file_has_the_usual_permissions(tmp_path):
     finally:
         os.umask(before)
     assert (tmp_path / "new.txt").stat().st_mode & 0o777 == 0o640
+
+
+@pytest.mark.parametrize(("existing", "expected"), [(None, 0o640), (0o664, 0o664)])
+def test_a_library_that_replaces_the_temporary_file_does_not_change_its_mode(tmp_path, existing, expected):
+    target = tmp_path / "model.safetensors"
+    if existing is not None:
+        target.touch()
+        target.chmod(existing)
+    before = os.umask(0o027)
+    try:
+        with replacing(target) as temporary:
+            temporary.unlink()
+            os.close(os.open(temporary, os.O_CREAT | os.O_WRONLY, 0o600))
+    finally:
+        os.umask(before)
+    assert target.stat().st_mode & 0o777 == expected

@@ -29,10 +29,11 @@ def replacing(target: Path, mark: str = "") -> Iterator[Path]:
     # 0o666 less the process's umask, which the system applies: asking for the umask means setting it, and a thread
     # that makes a file in that moment would make it for everybody.
     os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    mode = temporary.stat().st_mode
     try:
         yield temporary
-        if target.exists():
-            temporary.chmod(target.stat().st_mode & 0o777)
+        # Libraries may have put a file of their own in its place: safetensors makes them readable by the owner only.
+        temporary.chmod((target.stat().st_mode if target.exists() else mode) & 0o777)
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(target)
