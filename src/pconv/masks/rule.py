@@ -105,7 +105,7 @@ def _of_colours(values: Values, labels: Collection[int], notes: list[str]) -> Ho
     hole = ~differs if first.any() else differs
     marked = first if first.any() else second
     notes.append(f"the mask is black and {_shown(marked, full)}: {_shown(marked, full)} is filled")
-    return hole
+    return np.asarray(hole)
 
 
 def _of_greys(values: Values, labels: Collection[int], notes: list[str]) -> Hole:
