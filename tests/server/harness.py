@@ -6,17 +6,16 @@ import threading
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from unittest.mock import patch
 
 import httpx
 import numpy as np
 from PIL import Image
 
 from pconv import Inpainter
-from pconv.server.filler import Filler
-from pconv.server.server import make_server, open_socket
-from pconv.server.service import Service
-from pconv.server.settings import Settings
+from pconv.server.config import ServerConfig
+from pconv.server.queue import Worker
+from pconv.server.service import InpaintService
+from pconv.server.uvicorn_server import make_server, open_socket
 
 
 class Grey:
@@ -42,10 +41,9 @@ class Grey:
         return np.where(holes, np.float32(0.5 + seed / 256), images)
 
 
-def filler(backend):
-    """A filler that computes with ``backend``: a real model for each server would take most of the tests' time."""
-    with patch("pconv.inpainting.inpainter.open_backend", lambda *_: backend):
-        return Filler(Inpainter())
+def worker(backend):
+    """A worker that computes with ``backend``: a real model for each server would take most of the tests' time."""
+    return Worker(Inpainter(backend=backend))
 
 
 class Running:
@@ -73,7 +71,7 @@ class Running:
 
     @property
     def waiting(self):
-        return len(self.service.jobs._waiting)
+        return len(self.service.queue._waiting)
 
     @property
     def connections(self):
@@ -81,12 +79,12 @@ class Running:
 
     @property
     def running(self):
-        return len(self.service.jobs._running)
+        return len(self.service.queue._running)
 
 
 @contextmanager
 def running_server(backend, **settings):
-    service = Service([filler(backend)], Settings(**settings))
+    service = InpaintService([worker(backend)], ServerConfig(**settings))
     sock = open_socket("127.0.0.1", 0)
     server = make_server(service)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]})

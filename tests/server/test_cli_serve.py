@@ -126,7 +126,7 @@ def test_a_port_that_is_taken_is_said(tmp_path):
 
 
 def test_without_a_port_the_next_free_one_is_taken(monkeypatch):
-    from pconv.server import server
+    from pconv.server import uvicorn_server as server
 
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -285,8 +285,8 @@ def test_hostile(server, name):
     assert "Traceback" not in message
     assert "/work" not in message
     assert server.client.get("/healthz").status_code == 200
-    assert server.service._bytes.now == 0
-    assert server.service._pixels.now == 0
+    assert server.service._bytes.used == 0
+    assert server.service._pixels.used == 0
 
 
 def test_nothing_hostile_came_near_the_network_or_the_disk(server, tmp_path, monkeypatch):

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from pconv.images.files import encode_photo, read_photo
-from pconv.server.original import as_original
+from pconv.server.images import copy_changes
 
 HOLE = np.s_[10:20, 5:25]
 
@@ -31,7 +31,7 @@ def test_only_what_was_filled_changes(mode, form):
     red = np.zeros((3, 10, 20), np.float32)
     red[0] = 1
     filled.write(*HOLE, red, np.ones((10, 20), np.float32))
-    after = as_original(before, filled)
+    after = copy_changes(filled, before)
     changed = np.zeros((before.height, before.width), bool)
     changed[HOLE] = True
     assert (after.mode, after.metadata) == (before.mode, before.metadata)

@@ -5,19 +5,18 @@ import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from unittest.mock import patch
 
 import numpy as np
 import pytest
-from harness import Grey, block, encoded, filler, noise, parts, pixels
+from harness import Grey, block, encoded, noise, parts, pixels, worker
 from PIL import Image
 from test_hostile import END, part, read_answer, request
 
 from pconv import Inpainter
 from pconv.errors import DeviceMemoryError
 from pconv.images.photo import from_pil
-from pconv.server.filler import Filler, Job, StoppedError
-from pconv.server.pictures import Task
+from pconv.inpainting.options import InpaintOptions
+from pconv.server.queue import CancelledFillError, FillJob, Worker
 
 
 def body(width=40, height=30, seed=0):
@@ -58,26 +57,25 @@ class TestWorker:
     def test_feather_seed_and_origin_reach_the_network(self):
         backend, hole = Grey(noise=True), far_apart()
         photo = from_pil(noise(1200, 64))
-        filled = filler(backend).fill(Job(Task(photo, hole, ()), feather=3, seed=9))
+        filled = worker(backend).fill(FillJob(photo, hole, InpaintOptions(feather=3, seed=9)))
         assert {seed for seed, _ in backend.placed} == {9}
         assert len({origin for _, origin in backend.placed}) == 2
-        with patch("pconv.inpainting.inpainter.open_backend", lambda *_: Grey(noise=True)):
-            expected = Inpainter()(photo, hole, feather=3, seed=9)
+        expected = Inpainter(backend=Grey(noise=True))(photo, hole, feather=3, seed=9)
         assert (filled.pixels == expected.pixels).all()
 
     def test_a_dropped_job_stops_before_the_networks_next_call_and_the_next_job_is_filled(self):
         class Dropping(Grey):
             def fill(self, images, holes, **more):
-                job.dropped.set()
+                job.cancelled.set()
                 return super().fill(images, holes, **more)
 
         backend = Dropping()
-        worker, job = filler(backend), Job(Task(from_pil(noise(1200, 64)), far_apart(), ()))
-        with pytest.raises(StoppedError):
-            worker.fill(job)
+        one, job = worker(backend), FillJob(from_pil(noise(1200, 64)), far_apart())
+        with pytest.raises(CancelledFillError):
+            one.fill(job)
         assert len(backend.seen) == 1
         hole = np.asarray(block()) > 0
-        photo = worker.fill(Job(Task(from_pil(noise()), hole, ())))
+        photo = one.fill(FillJob(from_pil(noise()), hole))
         assert np.abs(photo.pixels[hole].astype(int) - 127.5).max() < 1
 
     def test_a_backend_that_took_the_place_of_another_stays(self, monkeypatch):
@@ -90,17 +88,17 @@ class TestWorker:
                 raise DeviceMemoryError("the GPU has too little memory")
 
         cpu = Grey()
-        worker = filler(Full())
+        one = worker(Full())
         monkeypatch.setattr("pconv.inpainting.inpainter.open_backend", lambda *_: cpu)
         hole = np.asarray(block()) > 0
-        worker.fill(Job(Task(from_pil(noise()), hole, ())))
-        assert worker.about is cpu
-        dropped = Job(Task(from_pil(noise()), hole, ()))
-        dropped.dropped.set()
-        with pytest.raises(StoppedError):
-            worker.fill(dropped)
+        one.fill(FillJob(from_pil(noise()), hole))
+        assert one.backend is cpu
+        cancelled = FillJob(from_pil(noise()), hole)
+        cancelled.cancelled.set()
+        with pytest.raises(CancelledFillError):
+            one.fill(cancelled)
         assert len(cpu.seen) == 1
-        assert worker.about is cpu
+        assert one.backend is cpu
 
 
 def far_apart():
@@ -119,7 +117,7 @@ def assert_filled(answer, photo, mask):
 
 class TestFull:
     def test_503_and_when_to_come_again(self, serving):
-        server, _ = held(serving, queue=2)
+        server, _ = held(serving, max_queued=2)
         waiting = [server.connect() for _ in range(2)]
         for n, connection in enumerate(waiting):
             connection.sendall(body(64))
@@ -140,12 +138,12 @@ class TestFull:
 
     def test_decoded_pictures_are_bounded_too(self, serving):
         """At most twice the largest picture's pixels, whatever the queue would take."""
-        server = serving(queue=10, max_pixels=1300)
+        server = serving(max_queued=10, max_pixels=1300)
         server.backend.go.clear()
         connections = [server.connect() for _ in range(2)]
         for connection in connections:
             connection.sendall(body())
-        server.until(lambda: server.service._pixels.now == 2400)
+        server.until(lambda: server.service._pixels.used == 2400)
         answer = server.post()
         assert (answer.status_code, answer.json()["error"]["code"]) == (503, "memory")
         assert answer.headers["retry-after"]
@@ -159,23 +157,23 @@ class TestFull:
         connections = [server.connect() for _ in range(2)]
         for connection in connections:
             connection.sendall(half)
-        server.until(lambda: server.service._bytes.now > 9000)
+        server.until(lambda: server.service._bytes.used > 9000)
         answer = server.post()
         assert (answer.status_code, answer.json()["error"]["code"]) == (503, "memory")
         for connection in connections:
             connection.close()
-        server.until(lambda: server.service._bytes.now == 0)
+        server.until(lambda: server.service._bytes.used == 0)
         assert server.post().status_code == 200
 
     def test_requests_at_a_time_are_bounded(self, serving):
-        server, _ = held(serving, uploads=1)
+        server, _ = held(serving, max_requests=1)
         answer = server.client.get("/healthz")
         assert (answer.status_code, answer.json()["error"]["code"]) == (503, "busy")
 
 
 class TestGone:
     def test_a_client_that_leaves_while_waiting_frees_its_place(self, serving):
-        server, first = held(serving, queue=1)
+        server, first = held(serving, max_queued=1)
         leaves = server.connect()
         leaves.sendall(body(64))
         server.until(lambda: server.waiting == 1)
@@ -189,7 +187,7 @@ class TestGone:
         assert read_answer(stays)[0] == read_answer(first)[0] == 200
         assert [shape[3] for shape in server.backend.seen] == [40, 48]
         assert counted(server, ("pconv_dropped_total", {"state": "queued"})) == 1
-        server.until(lambda: server.service._pixels.now == server.service._bytes.now == 0)
+        server.until(lambda: server.service._pixels.used == server.service._bytes.used == 0)
 
     def test_one_that_leaves_while_being_filled_frees_the_worker_at_the_next_call(self, serving):
         """Two holes far apart are two calls of the network; only the first of them is made."""
@@ -200,7 +198,7 @@ class TestGone:
         leaves.sendall(request(form + END))
         server.until(lambda: len(server.backend.seen) == 1)
         leaves.close()
-        server.until(lambda: server.running == 1 and next(iter(server.service.jobs._running)).dropped.is_set())
+        server.until(lambda: server.running == 1 and next(iter(server.service.queue._running)).cancelled.is_set())
         server.backend.go.set()
         server.until(lambda: server.running == 0)
         assert len(server.backend.seen) == 1
@@ -218,13 +216,13 @@ class TestGone:
             server.until(lambda: server.waiting == 0)
         server.backend.go.set()
         assert read_answer(first)[0] == 200
-        server.until(lambda: server.service._bytes.now == 0)
+        server.until(lambda: server.service._bytes.used == 0)
         assert not [r for r in caplog.records if r.levelname == "ERROR"]
 
 
 class TestTime:
     def test_a_fill_that_takes_too_long_is_answered(self, serving):
-        server = serving(seconds=0.3)
+        server = serving(time_limit=0.3)
         server.backend.go.clear()
         start = time.monotonic()
         answer = server.post()
@@ -234,7 +232,7 @@ class TestTime:
         assert server.post().status_code == 200
 
     def test_waiting_counts(self, serving):
-        server, _ = held(serving, seconds=0.5)
+        server, _ = held(serving, time_limit=0.5)
         assert server.post().json()["error"]["code"] == "time_limit"
         assert server.waiting == 0
 
@@ -245,8 +243,8 @@ class TestStopping:
         second = server.connect()
         second.sendall(body(64))
         server.until(lambda: server.waiting == 1)
-        jobs = server.service.jobs
-        jobs._workers[0].get_loop().call_soon_threadsafe(jobs.stop)
+        queue = server.service.queue
+        queue._tasks[0].get_loop().call_soon_threadsafe(queue.stop)
         status, headers, answer = read_answer(second)
         assert (status, json.loads(answer)["error"]["code"]) == (503, "stopping")
         assert headers["retry-after"]
@@ -260,7 +258,7 @@ class TestStopping:
 
 
 def test_many_clients_get_their_own_picture(serving):
-    server = serving(queue=64)
+    server = serving(max_queued=64)
 
     def one(seed):
         photo, mask = noise(48 + 8 * (seed % 2), seed=seed), block(48 + 8 * (seed % 2), left=seed)
@@ -299,7 +297,7 @@ def test_too_little_memory_on_the_device_is_said(serving):
 
 def test_a_worker_outlives_whatever_happens(serving, monkeypatch):
     server = serving()
-    monkeypatch.setattr(Filler, "fill", lambda *_: 1 / 0)
+    monkeypatch.setattr(Worker, "fill", lambda *_: 1 / 0)
     answer = server.post()
     assert (answer.status_code, answer.json()["error"]["code"]) == (500, "internal")
     assert "division" not in answer.text

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
+import signal
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from pconv.cli.common import (
-    needs_extra,
-    network_options,
-    wrong_usage,
-)
+from pconv.cli.common import needs_extra, network_options, wrong_usage
 from pconv.errors import InputError, ModelError
 
 if TYPE_CHECKING:
-    from pconv.server.filler import Filler
+    from pconv.server.queue import Worker
 
 SHORTEST_TOKEN = 12
 
@@ -67,63 +64,66 @@ def serve(
     if token is not None and not (token.isascii() and token.isprintable() and " " not in token):
         raise click.UsageError("the token goes into an HTTP header: use letters, digits and signs of ASCII, no spaces")
     with needs_extra("serve"):
-        from pconv.server.guard import is_loopback
-        from pconv.server.server import addresses, make_server, open_socket, set_up_logging
-        from pconv.server.service import Service
-        from pconv.server.settings import MB, Settings
+        from pconv.server.config import MB, ServerConfig
+        from pconv.server.middleware import is_loopback
+        from pconv.server.service import InpaintService
+        from pconv.server.uvicorn_server import make_server, open_socket, page_addresses, set_up_logging
 
     local = is_loopback(host)
-    made = not local and token is None
-    if made:
-        token = _made_token(host)
-    settings = Settings(
+    token_is_new = not local and token is None
+    if token_is_new:
+        token = _new_token(host)
+    config = ServerConfig(
         token=token,
         hosts=_hosts(host, names) if local or names else None,
         max_bytes=round(max_megabytes * MB),
         max_pixels=round(max_megapixels * MB),
-        seconds=time_limit,
-        queue=queue,
+        time_limit=time_limit,
+        max_queued=queue,
     )
     with wrong_usage(InputError):
         sock = open_socket(host, port)
     with sock:
-        fillers = _load(network, devices or ("auto",))
-        service = Service(fillers, settings)
+        service = InpaintService(_load(network, devices or ("auto",)), config)
         set_up_logging(verbose)
         server = make_server(service)
-        pages = addresses(sock, host)
+        pages = page_addresses(sock, host)
         fragment = f"#token={token}" if token else ""
 
         def started() -> None:
-            computes = service.fillers[0].about
-            click.echo(f"{service.model} with {computes.name} on {computes.device} in {computes.precision}", err=True)
-            shown = [page + (fragment if made else "") for page in pages]
+            backend = service.workers[0].backend
+            click.echo(f"{service.model} with {backend.name} on {backend.device} in {backend.precision}", err=True)
+            shown = [page + (fragment if token_is_new else "") for page in pages]
             click.echo(f"pconv is at {' and '.join(shown)} (Ctrl-C stops it)", err=True)
-            if token and not made:
+            if token and not token_is_new:
                 click.echo("the page takes the token from its address: add #token=YOUR_TOKEN", err=True)
             if browse and click.launch(pages[0] + fragment) != 0:
                 click.echo("note: no browser could be opened; go to the address yourself", err=True)
 
         server.on_start = started
-        server.run(sockets=[sock])
+        stop_signals = (signal.SIGINT, signal.SIGTERM)
+        handlers = [signal.signal(number, signal.SIG_IGN) for number in stop_signals]
+        server.run(sockets=[sock])  # a signal ends it; uvicorn then raises the signal again, which is ignored
+        for number, handler in zip(stop_signals, handlers, strict=True):
+            signal.signal(number, handler)
     click.echo("stopped", err=True)
 
 
-def _load(network: dict[str, Any], devices: tuple[str, ...]) -> list[Filler]:
+def _load(network: dict[str, Any], devices: tuple[str, ...]) -> list[Worker]:
     from pconv.inpainting.inpainter import Inpainter
     from pconv.models import GRAPH, find_model
-    from pconv.server.filler import Filler
+    from pconv.server.queue import Worker
 
     with wrong_usage(ModelError):
         find_model(network["model"], GRAPH)  # the form that is mostly opened: each is hashed when it is looked for
     with wrong_usage(InputError):
-        fillers = [Filler(Inpainter(device=device, **network)) for device in dict.fromkeys(devices)]
-    for filler in fillers:
-        filler.warm_up()
-    return fillers
+        workers = [Worker(Inpainter(device=device, **network)) for device in dict.fromkeys(devices)]
+    for worker in workers:
+        worker.warm_up()
+    return workers
 
 
-def _made_token(host: str) -> str:
+def _new_token(host: str) -> str:
     import secrets
 
     click.echo(

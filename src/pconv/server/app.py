@@ -1,4 +1,4 @@
-"""The routes: what is answered at which address, and how OpenAPI describes it."""
+"""The routes of the HTTP API and of the page."""
 
 from __future__ import annotations
 
@@ -11,33 +11,30 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.staticfiles import StaticFiles
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 import pconv
 from pconv.models import SEEDS
-from pconv.server.docs_page import add_docs
-from pconv.server.form import ClientGoneError
-from pconv.server.guard import App, Guard
-from pconv.server.openapi import DESCRIPTION, INFO, INPAINT
-from pconv.server.options import FORMATS
-from pconv.server.refusals import RefusedError, error_body
-from pconv.server.service import Answer, Service
+from pconv.server.errors import ApiError, internal_error
+from pconv.server.middleware import RequestMiddleware
+from pconv.server.openapi import DESCRIPTION, INPAINT, NEEDS_TOKEN, add_docs
+from pconv.server.options import FILL_SCHEMA, FORMATS
+from pconv.server.service import FilledImage, InpaintService
 
 STATIC = Path(__file__).parent / "static"
-ROUTES = frozenset({"/", "/api/v1/inpaint", "/api/v1/info", "/healthz", "/metrics", "/docs", "/openapi.json"})
-"""What logs and metrics tell apart."""
 
-for suffix, kind in {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}.items():
-    mimetypes.add_type(kind, suffix)  # some systems' registries say otherwise, and browsers then refuse the scripts
+for suffix, media_type in {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}.items():
+    mimetypes.add_type(media_type, suffix)  # some systems have other types, with which browsers refuse the scripts
 
 
-def create_app(service: Service) -> App:
-    """The ASGI application of one service; starts and closes it."""
+def create_app(service: InpaintService) -> ASGIApp:
+    """The ASGI application of one service. It starts the service and closes it."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        service.jobs.start()
+        service.queue.start()
         yield
         await service.close()
 
@@ -49,36 +46,34 @@ def create_app(service: Service) -> App:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        exception_handlers={RefusedError: _refused, HTTPException: _no_route, Exception: _failed},
+        exception_handlers=dict.fromkeys((ApiError, HTTPException, Exception), _error_response),
     )
     _add_routes(app, service)
     add_docs(app)
-    if STATIC.is_dir():
-        app.mount("/", StaticFiles(directory=STATIC, html=True))
-    return Guard(app, service.settings, service.metrics, ROUTES)  # type: ignore[arg-type]
+    app.mount("/", StaticFiles(directory=STATIC, html=True))
+    return RequestMiddleware(app, service.config, service.metrics)
 
 
-def _add_routes(app: FastAPI, service: Service) -> None:
-    @app.post("/api/v1/inpaint", summary="Fill the marked part of a photo", response_class=Response, **INPAINT)
+def _add_routes(app: FastAPI, service: InpaintService) -> None:
+    @app.post("/api/v1/inpaint", summary="Fill the hole in a photo", response_class=Response, **INPAINT)
     async def inpaint(request: Request) -> Response:
         try:
-            answer = await service.inpaint(request.receive, request.headers)
-        except ClientGoneError:
-            return Response(status_code=499)  # nobody reads it
-        return _Picture(answer)
+            return _ImageResponse(await service.inpaint(request.receive, request.headers))
+        except ClientDisconnect:
+            return Response(status_code=499)  # nothing is sent any more; the log has the status
 
-    @app.get("/api/v1/info", summary="What fills here, and its limits", **INFO)
+    @app.get("/api/v1/info", summary="The model, the options and the limits", openapi_extra=NEEDS_TOKEN)
     async def info() -> dict[str, Any]:
-        return about(service)
+        return server_info(service)
 
     @app.api_route("/api/v1/inpaint", methods=["GET", "HEAD", "PUT", "PATCH", "DELETE"], include_in_schema=False)
     async def not_inpaint() -> Response:
-        raise HTTPException(405, headers={"Allow": "POST"})  # else it would count as a file of the page
+        raise HTTPException(405, headers={"Allow": "POST"})  # else the page's files would be searched for it
 
     @app.head("/healthz", include_in_schema=False)
-    @app.get("/healthz", summary="Whether the server takes pictures")
+    @app.get("/healthz", summary="Whether the server accepts requests")
     async def healthz() -> Response:
-        stopping = service.jobs.stopping
+        stopping = service.queue.stopping
         return JSONResponse({"status": "stopping" if stopping else "ok"}, 503 if stopping else 200)
 
     @app.get("/metrics", summary="Counters for Prometheus", response_class=Response)
@@ -86,60 +81,48 @@ def _add_routes(app: FastAPI, service: Service) -> None:
         return Response(service.metrics.page(), headers={"Content-Type": service.metrics.content_type})
 
 
-def about(service: Service) -> dict[str, Any]:
-    """What ``/api/v1/info`` says."""
-    computes, settings = service.fillers[0].about, service.settings
+def server_info(service: InpaintService) -> dict[str, Any]:
+    """The answer of ``/api/v1/info``."""
+    backend, config = service.workers[0].backend, service.config
     return {
         "name": "pconv",
         "version": pconv.__version__,
         "model": service.model,
-        "backend": computes.name,
-        "device": ", ".join(filler.about.device for filler in service.fillers),
-        "precision": computes.precision,
-        "seeds": SEEDS if computes.noise else 1,
+        "backend": backend.name,
+        "device": ", ".join(worker.backend.device for worker in service.workers),
+        "precision": backend.precision,
+        "seeds": SEEDS if backend.noise else 1,
         "formats": sorted(set(FORMATS.values())),
+        "options": FILL_SCHEMA,
         "limits": {
-            "bytes": settings.max_bytes,
-            "pixels": settings.max_pixels,
-            "seconds": settings.seconds,
-            "queue": settings.queue,
+            "bytes": config.max_bytes,
+            "pixels": config.max_pixels,
+            "seconds": config.time_limit,
+            "queue": config.max_queued,
         },
     }
 
 
-class _Picture(Response):
-    """A filled picture, which counts as held in memory until it is sent."""
+class _ImageResponse(Response):
+    """A filled image. It counts as held in memory until it is sent."""
 
-    def __init__(self, answer: Answer) -> None:
-        headers = {**answer.headers, "Cache-Control": "no-store"}
-        super().__init__(answer.body, media_type=answer.kind, headers=headers)
-        self._sent = answer.sent
+    def __init__(self, image: FilledImage) -> None:
+        headers = {**image.headers, "Cache-Control": "no-store"}
+        super().__init__(image.body, media_type=image.media_type, headers=headers)
+        self._on_sent = image.on_sent
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await super().__call__(scope, receive, send)
         finally:
-            self._sent()
+            self._on_sent()
 
 
-async def _refused(request: Request, error: Exception) -> Response:
-    assert isinstance(error, RefusedError)
-    return _answered(error.status, error.code, str(error), error.headers)
-
-
-async def _no_route(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    codes = {
-        404: ("not_found", "there is nothing at this address"),
-        405: ("method", "this address takes other methods"),
-    }
-    code, message = codes.get(error.status_code, ("http", str(error.detail)))
-    return _answered(error.status_code, code, message, dict(error.headers or {}))
-
-
-async def _failed(request: Request, error: Exception) -> Response:
-    return _answered(500, "internal", "something went wrong in the server; its log says what", {})
-
-
-def _answered(status: int, code: str, message: str, headers: dict[str, str]) -> Response:
-    return Response(error_body(code, message), status, {**headers, "X-Pconv-Error": code}, "application/json")
+async def _error_response(request: Request, error: Exception) -> Response:
+    if isinstance(error, HTTPException):
+        code, message = {
+            404: ("not_found", "there is nothing at this address"),
+            405: ("method", "this address accepts other methods"),
+        }.get(error.status_code, ("http", str(error.detail)))
+        return ApiError(error.status_code, code, message, error.headers).response()
+    return (error if isinstance(error, ApiError) else internal_error()).response()

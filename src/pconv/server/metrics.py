@@ -1,4 +1,4 @@
-"""What ``/metrics`` tells Prometheus; each server has its own registry, so that two in one process do not mix."""
+"""The counters behind ``/metrics``, in the text format of Prometheus."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ _SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 
 
 class Metrics:
-    """Counters of one server."""
+    """The counters of one server. Each has its own registry, so that two servers in one process do not mix."""
 
     content_type = CONTENT_TYPE_LATEST
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        ProcessCollector(registry=self.registry)
-        PlatformCollector(registry=self.registry)
-        self.requests = Counter("pconv_requests", "Requests answered.", ["route", "status"], registry=self.registry)
-        self.refusals = Counter("pconv_refusals", "Requests refused, by reason.", ["code"], registry=self.registry)
+        registry = self.registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        PlatformCollector(registry=registry)
+        self.requests = Counter("pconv_requests", "Requests answered.", ["route", "status"], registry=registry)
+        self.refusals = Counter("pconv_refusals", "Requests refused, by error code.", ["code"], registry=registry)
         self.seconds = Histogram(
-            "pconv_request_seconds", "From a request's first byte to its answer.", ["route"], buckets=_SECONDS,
-            registry=self.registry,
+            "pconv_request_seconds", "From a request's start to its answer.", ["route"], buckets=_SECONDS,
+            registry=registry,
         )  # fmt: skip
         self.fill_seconds = Histogram(
-            "pconv_fill_seconds", "A worker's time for one photo.", buckets=_SECONDS, registry=self.registry
+            "pconv_fill_seconds", "A worker's time for one image.", buckets=_SECONDS, registry=registry
         )
-        self.pixels = Counter("pconv_pixels", "Pixels of all photos that were filled.", registry=self.registry)
-        self.waiting = Gauge("pconv_queue_length", "Fills that wait for a worker.", registry=self.registry)
-        self.running = Gauge("pconv_running", "Fills that workers are at.", registry=self.registry)
+        self.pixels = Counter("pconv_pixels", "Pixels of all images that were filled.", registry=registry)
+        self.waiting = Gauge("pconv_queue_length", "Fills that wait for a worker.", registry=registry)
+        self.running = Gauge("pconv_running", "Fills that workers compute now.", registry=registry)
         self.dropped = Counter(
-            "pconv_dropped", "Fills given up because nobody waits any more.", ["state"], registry=self.registry
+            "pconv_dropped", "Fills given up because the client has gone.", ["state"], registry=registry
         )
-        self.held_bytes = Gauge("pconv_held_bytes", "Request bodies in memory.", registry=self.registry)
-        self.held_pixels = Gauge("pconv_held_pixels", "Decoded photos in memory.", registry=self.registry)
+        self.held_bytes = Gauge("pconv_held_bytes", "Bytes of request bodies in memory.", registry=registry)
+        self.held_pixels = Gauge("pconv_held_pixels", "Pixels of decoded images in memory.", registry=registry)
 
     def page(self) -> bytes:
         return generate_latest(self.registry)

@@ -1,73 +1,81 @@
-"""The text fields of a request, checked."""
+"""The text fields of a request. Those of a fill are the fields of :class:`InpaintOptions`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TypeVar
+from dataclasses import Field, dataclass, fields
+from typing import Any
 
-from pconv.models import SEEDS
-from pconv.server.refusals import RefusedError
+from pconv.errors import InputError
+from pconv.inpainting.options import InpaintOptions
+from pconv.server.errors import ApiError
 
 FORMATS = {
     "png": ".png", "jpeg": ".jpg", "jpg": ".jpg", "webp": ".webp", "tiff": ".tif", "tif": ".tif", "bmp": ".bmp",
     "gif": ".gif", "avif": ".avif",
 }  # fmt: skip
-"""What the field ``format`` may say besides "same", and the suffix it means."""
-Value = TypeVar("Value")
-
-MAX_REACH = 200
-"""Pixels by which a hole may be grown or feathered."""
+"""What the field ``format`` may say besides "same", and the file suffix that it means."""
 
 
 @dataclass(frozen=True)
-class Options:
-    """How to fill and how to answer.
+class RequestOptions:
+    """How to fill, and how to write the answer.
 
     Attributes:
-        grow: pixels by which the hole grows.
-        feather: pixels inside the hole over which the fill blends with what was there.
-        invert: the mask's black is the hole.
-        seed: 0 to 63, chooses another texture for the same hole.
+        fill: the options of the fill.
         suffix: of the answer's format; None: the photo's own.
-        quality: of a lossy answer, 1..100; None: the photo's own, or a high one.
+        quality: of a lossy answer, 1 to 100; None: the photo's own, or a high one.
     """
 
-    grow: int = 0
-    feather: int = 0
-    invert: bool = False
-    seed: int = 0
+    fill: InpaintOptions
     suffix: str | None = None
     quality: int | None = None
 
 
-def parse_options(fields: Mapping[str, bytes | bytearray]) -> Options:
-    """Raises RefusedError: a value that is not one of those that the field takes."""
-    texts = {name: _text(name, value) for name, value in fields.items()}
-    return Options(
-        grow=_number("grow", texts.get("grow", "0"), 0, MAX_REACH),
-        feather=_number("feather", texts.get("feather", "0"), 0, MAX_REACH),
-        invert=_choice("invert", texts.get("invert", "false"), {"true": True, "false": False}),
-        seed=_number("seed", texts.get("seed", "0"), 0, SEEDS - 1),
-        suffix=_choice("format", texts.get("format", "same"), {"same": None, **FORMATS}),
-        quality=_number("quality", texts["quality"], 1, 100) if "quality" in texts else None,
-    )
+def _schema(option: Field[Any]) -> dict[str, Any]:
+    known = option.metadata["help"]
+    kind = {"type": "integer", "minimum": known.low, "maximum": known.high}
+    if isinstance(option.default, bool):
+        kind = {"type": "boolean"}
+    return {**kind, "default": option.default, "description": known.text}
 
 
-def _text(name: str, value: bytes | bytearray) -> str:
+FILL_SCHEMA = {option.name: _schema(option) for option in fields(InpaintOptions)}
+"""A JSON schema of each option of a fill."""
+TEXT_SCHEMA: dict[str, dict[str, Any]] = {
+    **FILL_SCHEMA,
+    "format": {"type": "string", "enum": ["same", *FORMATS], "default": "same", "description": "Of the answer"},
+    "quality": {"type": "integer", "minimum": 1, "maximum": 100, "description": "Of a lossy answer"},
+}
+"""A JSON schema of each text field."""
+
+
+def parse_options(texts: Mapping[str, bytes | bytearray]) -> RequestOptions:
+    """Read the text fields of a request.
+
+    Raises:
+        ApiError: a field has a value that it does not take.
+    """
+    values = {name: _parsed(name, text) for name, text in texts.items()}
+    name, quality = values.pop("format", "same"), values.pop("quality", None)
+    if name != "same" and name not in FORMATS:
+        raise _bad_field(f"format is {name!r}; give one of same, {', '.join(FORMATS)}")
+    if quality is not None and not (type(quality) is int and 1 <= quality <= 100):
+        raise _bad_field(f"quality is {quality!r}; give a whole number from 1 to 100")
     try:
-        return value.decode("ascii").strip()
+        return RequestOptions(InpaintOptions(**values), FORMATS.get(name), quality)
+    except InputError as error:
+        raise _bad_field(str(error)) from error
+
+
+def _parsed(name: str, value: bytes | bytearray) -> Any:
+    """A boolean or a whole number where the text says one; other texts stay, and the checks refuse them."""
+    try:
+        text = value.decode("ascii").strip().lower()
     except UnicodeDecodeError as error:
-        raise RefusedError(422, "bad_field", f"the value of {name} is not plain text") from error
+        raise _bad_field(f"the value of {name} is not plain text") from error
+    return {"true": True, "false": False}.get(text, int(text) if text.isdigit() else text)
 
 
-def _number(name: str, text: str, low: int, high: int) -> int:
-    if not (text.isdigit() and low <= int(text) <= high):
-        raise RefusedError(422, "bad_field", f"{name} must be a whole number from {low} to {high}, not {text!r}")
-    return int(text)
-
-
-def _choice(name: str, text: str, values: Mapping[str, Value]) -> Value:
-    if text.lower() not in values:
-        raise RefusedError(422, "bad_field", f"{name} must be one of {', '.join(values)}, not {text!r}")
-    return values[text.lower()]
+def _bad_field(message: str) -> ApiError:
+    return ApiError(422, "bad_field", message)

@@ -1,163 +1,174 @@
-"""One request from its body to its answer: read, decode, wait, fill, encode."""
+"""One request from its body to its answer: read, decode, fill, encode."""
 
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import os
+import sys
 import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any, TypeVar
 from urllib.parse import quote
 
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive
+
 from pconv.errors import DeviceMemoryError, InputError, ModelError
-from pconv.inpainting.options import InpaintOptions
-from pconv.server import memory
-from pconv.server.filler import Filler, Job
-from pconv.server.form import FILES, ClientGoneError, Held, Receive, boundary_of, check_length, read_form
-from pconv.server.jobs import Jobs
+from pconv.server.config import MemoryBudget, ServerConfig
+from pconv.server.errors import ApiError, unavailable
+from pconv.server.form import FILES, check_headers, read_form
+from pconv.server.images import (
+    check_sizes,
+    copy_changes,
+    decode_image_and_mask,
+    decode_original,
+    encode_answer,
+    read_info,
+)
 from pconv.server.metrics import Metrics
 from pconv.server.options import parse_options
-from pconv.server.original import as_original
-from pconv.server.pictures import check_sizes, encode, look, open_original, open_task
-from pconv.server.refusals import RefusedError, busy
-from pconv.server.settings import Settings
+from pconv.server.queue import FillJob, FillQueue, Worker
 
+LARGE_PIXELS = 4_000_000
+"""Above this, a request leaves enough free memory behind that giving it back is worth some milliseconds."""
 Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
-class Answer:
-    """A filled picture's bytes, the headers that tell about it, and what to call once it is sent."""
+class FilledImage:
+    """An answer: the bytes of an image file, its media type, its headers, and what to call once it is sent."""
 
     body: bytes
-    kind: str
+    media_type: str
     headers: dict[str, str]
-    sent: Callable[[], None]
+    on_sent: Callable[[], None]
 
 
-class Service:
-    """What all requests of one server share. Made before, started in, and closed by the event loop."""
+class InpaintService:
+    """What all requests of one server share. The event loop starts its queue and closes it."""
 
-    def __init__(self, fillers: Sequence[Filler], settings: Settings, metrics: Metrics | None = None) -> None:
-        self.settings, self.fillers = settings, fillers
+    def __init__(self, workers: Sequence[Worker], config: ServerConfig, metrics: Metrics | None = None) -> None:
+        self.config, self.workers = config, workers
         self.metrics = metrics or Metrics()
-        self.jobs = Jobs(fillers, settings, self.metrics)
-        self._bytes, self._pixels = Held(settings.held_bytes), Held(settings.held_pixels)
+        self.queue = FillQueue(workers, config, self.metrics)
+        self._bytes, self._pixels = MemoryBudget(2 * config.max_bytes), MemoryBudget(2 * config.max_pixels)
         self._threads = ThreadPoolExecutor(min(4, os.cpu_count() or 1) + 1, "pconv-codec")
-        self.metrics.held_bytes.set_function(lambda: self._bytes.now)
-        self.metrics.held_pixels.set_function(lambda: self._pixels.now)
+        self.metrics.held_bytes.set_function(lambda: self._bytes.used)
+        self.metrics.held_pixels.set_function(lambda: self._pixels.used)
 
     @property
     def model(self) -> str:
-        return self.fillers[0].about.path.stem
+        return self.workers[0].backend.path.stem
 
     async def close(self) -> None:
-        await self.jobs.close()
+        await self.queue.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def inpaint(self, receive: Receive, headers: Mapping[str, str]) -> Answer:
+    async def inpaint(self, receive: Receive, headers: Mapping[str, str]) -> FilledImage:
         """Serve one request.
 
         Raises:
-            RefusedError: it is not served; the reason is for the client.
-            ClientGoneError: there is no client any more.
+            ApiError: the request is refused or has failed; the reason is for the client.
+            ClientDisconnect: the client has closed the connection.
         """
-        boundary_of(headers)
-        check_length(headers, self.settings)
-        self.jobs.check_room()
-        form = await read_form(receive, headers, self.settings, self._bytes)
+        check_headers(headers, self.config)
+        self.queue.check_room()
+        form = await read_form(receive, headers, self.config, self._bytes)
         size = sum(map(len, form.values()))
         try:
-            return await _while_connected(receive, self._answer(form))
+            return await _while_connected(receive, self._within_time_limit(form))
         finally:
-            self._bytes.give_back(size)
+            self._bytes.release(size)
 
-    async def _answer(self, form: dict[str, bytearray]) -> Answer:
-        start = time.perf_counter()
+    async def _within_time_limit(self, form: dict[str, bytearray]) -> FilledImage:
+        limit = self.config.time_limit
         try:
-            async with asyncio.timeout(self.settings.seconds):
-                return await self._filled(form, start)
+            async with asyncio.timeout(limit):
+                return await self._fill(form, time.perf_counter())
         except TimeoutError as error:
-            limit = f"{self.settings.seconds:g}"
-            raise RefusedError(
-                503, "time_limit", f"the fill took longer than the {limit} seconds it may take"
-            ) from error
+            message = f"the fill took longer than the {limit:g} seconds it may take"
+            raise ApiError(503, "time_limit", message) from error
 
-    async def _filled(self, form: dict[str, bytearray], start: float) -> Answer:
+    async def _fill(self, form: dict[str, bytearray], start: float) -> FilledImage:
         files = {name: await self._in_thread(bytes, form.pop(name)) for name in FILES if name in form}
         image, mask, original = files["image"], files["mask"], files.get("original")
         options = parse_options(form)
-        seen = await self._in_thread(look, image, "the image", self.settings)
-        check_sizes(seen, await self._in_thread(look, mask, "the mask", self.settings))
+        info = await self._in_thread(read_info, image, "the image", self.config)
+        check_sizes(info, await self._in_thread(read_info, mask, "the mask", self.config))
+        media_type = info.media_type
         if original is not None:
-            kind = (await self._in_thread(look, original, "the original", self.settings)).kind
-        with self._holding(seen.pixels * (1 if original is None else 2)):
-            task = await self._in_thread(open_task, image, mask, options, self.settings)
-            ratio, notes = task.hole_ratio, list(task.notes)
-            photo, source = task.photo, None
+            media_type = (await self._in_thread(read_info, original, "the original", self.config)).media_type
+        with self._pixels_reserved(info.pixels * (1 if original is None else 2)):
+            photo, hole, notes = await self._in_thread(decode_image_and_mask, image, mask, options, self.config)
+            ratio, source = float(await self._in_thread(hole.mean)), None
             if original is not None:
-                source = await self._in_thread(open_original, original, photo, options, self.settings)
+                source = await self._in_thread(decode_original, original, photo, options, self.config)
             if ratio:
-                notes += self.fillers[0].notes(InpaintOptions(seed=options.seed))
-                job = Job(task, options.feather, options.seed)
-                del task, photo
-                with _told():
-                    photo = await self.jobs.run(job)
+                notes += self.workers[0].notes(options.fill)
+                job = FillJob(photo, hole, options.fill)
+                del photo, hole
+                with _errors_of_a_fill():
+                    photo = await self.queue.fill(job)
                 del job
             if source is not None:
-                photo = await self._in_thread(as_original, source, photo)
-            body, kind = await self._in_thread(encode, photo, seen.kind if original is None else kind, options)
-        about = {
+                photo = await self._in_thread(copy_changes, photo, source)
+            body, media_type = await self._in_thread(encode_answer, photo, media_type, options)
+        headers = {
             "X-Pconv-Seconds": f"{time.perf_counter() - start:.3f}",
             "X-Pconv-Model": quote(self.model),
             "X-Pconv-Hole-Ratio": f"{ratio:.6f}",
             **({"X-Pconv-Notes": "; ".join(quote(note, safe=" ,:()'") for note in notes)} if notes else {}),
         }
         self._bytes.add(len(body))
-        return Answer(body, kind, about, partial(self._bytes.give_back, len(body)))
+        return FilledImage(body, media_type, headers, partial(self._bytes.release, len(body)))
 
     @contextmanager
-    def _holding(self, pixels: int) -> Iterator[None]:
-        self._pixels.take(pixels)
+    def _pixels_reserved(self, pixels: int) -> Iterator[None]:
+        self._pixels.reserve(pixels)
         try:
             yield
         finally:
-            self._pixels.give_back(pixels)
-            if pixels > memory.LARGE:
+            self._pixels.release(pixels)
+            if pixels > LARGE_PIXELS:
                 with suppress(RuntimeError):  # the server closes
-                    self._threads.submit(memory.give_back)
+                    self._threads.submit(_return_free_memory)
 
     async def _in_thread(self, function: Callable[..., Result], *arguments: Any) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
 
 
 @contextmanager
-def _told() -> Iterator[None]:
-    """What went wrong while filling, as it is told to clients."""
+def _errors_of_a_fill() -> Iterator[None]:
+    """Errors of the Inpainter become errors for the client."""
     try:
         yield
-    except RefusedError:
+    except ApiError:
         raise
     except InputError as error:
-        raise RefusedError(422, "image", str(error)) from error
+        raise ApiError(422, "image", str(error)) from error
     except DeviceMemoryError as error:
-        raise busy("memory", str(error), 30) from error
+        raise unavailable("memory", str(error), 30) from error
     except ModelError as error:
-        raise RefusedError(500, "model", str(error)) from error
+        raise ApiError(500, "model", str(error)) from error
 
 
 async def _while_connected(receive: Receive, work: Coroutine[Any, Any, Result]) -> Result:
-    """The work's result, unless the client goes away first: then the work is cancelled where it stands."""
+    """The work's result. The work is cancelled when the client closes the connection.
+
+    Raises:
+        ClientDisconnect: the client has closed the connection.
+    """
     working = asyncio.create_task(work)
-    watching = asyncio.create_task(_gone(receive))
+    watching = asyncio.create_task(_disconnected(receive))
     try:
         await asyncio.wait({working, watching}, return_when=asyncio.FIRST_COMPLETED)
         if not working.done():
-            raise ClientGoneError
+            raise ClientDisconnect
         return working.result()
     finally:
         watching.cancel()
@@ -165,6 +176,20 @@ async def _while_connected(receive: Receive, work: Coroutine[Any, Any, Result]) 
         await asyncio.gather(watching, working, return_exceptions=True)
 
 
-async def _gone(receive: Receive) -> None:
+async def _disconnected(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
+
+
+def _return_free_memory() -> None:
+    """Return free memory to the system: glibc keeps up to hundreds of MB for each thread after a large photo."""
+    if trim := _malloc_trim():
+        trim(0)
+
+
+@cache
+def _malloc_trim() -> Callable[[int], int] | None:
+    try:
+        return ctypes.CDLL(None).malloc_trim if sys.platform == "linux" else None
+    except (OSError, AttributeError):  # another C library
+        return None
