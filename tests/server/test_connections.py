@@ -93,7 +93,7 @@ class TestSlow:
             server.until(lambda: server.service.metrics.registry.get_sample_value("pconv_pixels_total") or 0, 10)
             server.until(lambda: server.connections == 1)
             server.until(lambda: server.connections == 0, 10)
-        assert server.service._bytes.now == 0
+        assert server.service._bytes.used == 0
         assert server.post().status_code == 200
 
     def test_keep_alive_ends(self, serving):
