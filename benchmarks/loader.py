@@ -24,7 +24,7 @@ from PIL import Image
 
 from pconv.training.config import Stage, TrainConfig
 from pconv.training.data import find_photos
-from pconv.training.sources import open_source
+from pconv.training.loading import open_data
 
 BATCH = 8
 WANTED = 1500
@@ -37,7 +37,7 @@ def rates(folder: Path, stage: Stage, workers: int, cache_gb: float) -> list[flo
         photos=folder, validation=folder, model="tiny", stages=(stage,), workers=workers, cache_gb=cache_gb
     )
     marks = [time.perf_counter()]
-    for number, _ in enumerate(open_source(config, Path("none"), 0, 1).loader(0, 0, stage.steps, None), start=1):
+    for number, _ in enumerate(open_data(config, Path("none"), 0, 1).loader(0, 0, stage.steps, None), start=1):
         if number in (stage.steps // 2, stage.steps):
             marks.append(time.perf_counter())
     return [stage.steps // 2 * BATCH / (end - start) for start, end in pairwise(marks)]

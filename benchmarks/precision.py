@@ -16,7 +16,7 @@ from common import finish, machine, show
 from PIL import Image
 
 from pconv import Inpainter, irregular_hole
-from pconv.evaluation.metrics import psnr
+from pconv.images.psnr import psnr
 from pconv.masks.ratios import RATIO_BINS
 
 

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pconv import Inpainter, irregular_hole, load_vgg
-from pconv.evaluation.metrics import gram_distance, psnr, vgg_features
+from pconv.evaluation.metrics import gram_distance, vgg_features
+from pconv.images.psnr import psnr
 from pconv.masks.ratios import RATIO_BINS
 
 SIDE, PER_BIN = 320, 10

@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from pconv import Inpainter, load_vgg
-from pconv.evaluation.metrics import gram_distance, psnr, vgg_features
+from pconv.evaluation.metrics import gram_distance, vgg_features
+from pconv.images.psnr import psnr
 from pconv.inpainting import scales as wide
 
 LONG_SIDE = 1920

@@ -215,7 +215,11 @@ def test_masks_of_a_folder_are_binned_and_short_cells_reported(photos, tmp_path)
         (["--photos", "{photos}", "--cap", "fsr=5"], 2, "--cap names 'fsr', which is not run here"),
         (["--photos", "{photos}", "--markdown", "{tmp}/none/a.md"], 2, "/none does not exist; make it"),
         (["--photos", "{photos}", "--vgg", "{tmp}/none"], 2, "the weights of --vgg"),
-        (["--photos", "{photos}", "--against", "plain", "--plain-model", "{tmp}/text"], 2, "no checkpoint of a plain"),
+        (
+            ["--photos", "{photos}", "--against", "plain", "--plain-model", "{tmp}/text"],
+            2,
+            "not a complete safetensors",
+        ),
     ],
 )
 def test_wrong_usage_is_told_in_a_sentence(arguments, code, message, photos, tmp_path):

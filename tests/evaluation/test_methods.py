@@ -154,5 +154,5 @@ def test_plain_takes_no_partial_network(model, tmp_path):
     with pytest.raises(ModelError, match="no model file at"):
         load_plain(tmp_path / "none")
     (tmp_path / "text").write_text("no weights")
-    with pytest.raises(ModelError, match="is no checkpoint of a plain network; make one with"):
+    with pytest.raises(ModelError, match="is not a complete safetensors file"):
         load_plain(tmp_path / "text")

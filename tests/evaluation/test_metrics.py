@@ -11,12 +11,12 @@ from pconv.evaluation.metrics import (
     gram_distance,
     l1_percent,
     mean_ssim,
-    psnr,
     sharpness,
     ssim_map,
     vgg_distance,
     vgg_features,
 )
+from pconv.images.psnr import psnr
 from pconv.training.features import VGG16Features
 
 
@@ -44,6 +44,7 @@ def test_l1_and_psnr_by_hand():
     assert psnr(picture, truth) == pytest.approx(10 * math.log10(255**2 / (2 * 51**2 / 24)))
     assert psnr(picture, truth, hole) == pytest.approx(10 * math.log10(255**2 / (2 * 51**2 / 6)))
     assert psnr(truth, truth) == 100
+    assert psnr(picture / 255, truth / 255, peak=1.0) == pytest.approx(psnr(picture, truth))
     with pytest.raises(ValueError, match="of one size"):
         psnr(picture, truth[:1])
 

@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 import pconv
-from pconv.evaluation.metrics import gram_distance, psnr, vgg_features
+from pconv.evaluation.metrics import gram_distance, vgg_features
+from pconv.images.psnr import psnr
 from pconv.masks.ratios import RATIO_BINS
 
 ROOT = Path(__file__).parents[2]

@@ -5,8 +5,8 @@ from PIL import Image
 
 from pconv.errors import TrainingError
 from pconv.training.config import Stage, TrainConfig
-from pconv.training.data import HoledPhotos, Share, find_photos, stack
-from pconv.training.sources import open_source
+from pconv.training.data import BatchSplit, HoledPhotos, find_photos, stack
+from pconv.training.loading import open_data
 
 STAGE = Stage(steps=4, size=24, batch_size=4, lr=1e-3, hole_ratio=(0.2, 0.4))
 
@@ -33,8 +33,8 @@ def config(folder, **settings):
 
 
 def batches(config, first=0, steps=4, rank=0, processes=1):
-    source = open_source(config, config.photos / "run", rank, processes)
-    return list(source.loader(0, first, steps, None))
+    data = open_data(config, config.photos / "run", rank, processes)
+    return list(data.loader(0, first, steps, None))
 
 
 def test_photos_are_found_in_all_folders(photos):
@@ -44,7 +44,7 @@ def test_photos_are_found_in_all_folders(photos):
 def test_a_sample_is_a_function_of_seed_and_number(photos):
     data, again = HoledPhotos(photos, STAGE, 1, 0), HoledPhotos(photos, STAGE, 1, 2**20)
     for i in (13, 2, 7):
-        assert torch.equal(data[i].picture, again[i].picture)
+        assert torch.equal(data[i].image, again[i].image)
         assert torch.equal(data[i].valid, again[i].valid)
     other = HoledPhotos(photos, STAGE, 2, 0)
     assert not all(torch.equal(data[i].valid, other[i].valid) for i in range(3))
@@ -58,7 +58,7 @@ def test_a_sample_does_not_depend_on_what_is_cached(tmp_path):
     photos = find_photos(tmp_path)
     seasoned = HoledPhotos(photos, stage, 1, 2**24)
     for i in range(30):
-        assert torch.equal(seasoned[i].picture, HoledPhotos(photos, stage, 1, 0)[i].picture)
+        assert torch.equal(seasoned[i].image, HoledPhotos(photos, stage, 1, 0)[i].image)
     assert len(seasoned._cache) > 1
 
 
@@ -75,7 +75,7 @@ def test_an_epoch_shows_every_photo_once_and_names_the_broken_one(photos):
     data = HoledPhotos(photos, STAGE, 1, 2**20)
     for epoch in range(3):
         samples = [data[epoch * len(photos) + i] for i in range(len(photos))]
-        assert {int(s.picture[0, 0, 0]) for s in samples} == {0, 50, 100, 150, 200}
+        assert {int(s.image[0, 0, 0]) for s in samples} == {0, 50, 100, 150, 200}
         assert sum("broken.jpg" in name for s in samples for name in s.unreadable) == 1
     assert [p.rpartition("/")[2] for p in stack(samples).unreadable] == ["broken.jpg"]
 
@@ -87,7 +87,7 @@ def test_a_loader_goes_on_where_another_one_stopped(folder):
     assert all(torch.equal(a.valid, b.valid) for a, b in zip(whole[2:], resumed, strict=True))
 
 
-def test_processes_and_pieces_share_a_batch_without_overlap(folder):
+def test_processes_and_micro_batches_split_a_batch_without_overlap(folder):
     whole = [batch.valid for batch in batches(config(folder))]
     ranks = [[batch.valid for batch in batches(config(folder, accumulate=2), rank=r, processes=2)] for r in range(2)]
     for step in range(4):
@@ -95,8 +95,8 @@ def test_processes_and_pieces_share_a_batch_without_overlap(folder):
         assert torch.equal(torch.cat(parts), whole[step])
 
 
-def test_a_share_is_a_run_of_each_batch():
-    assert list(Share(1, 2, 1).batches(10, 2, 4)) == [range(12, 14), range(16, 18)]
+def test_a_process_has_consecutive_samples_of_each_batch():
+    assert list(BatchSplit(1, 2, 1).sample_numbers(10, 2, 4)) == [range(12, 14), range(16, 18)]
 
 
 def test_masks_are_drawn_from_a_folder(folder, tmp_path_factory):
@@ -105,29 +105,29 @@ def test_masks_are_drawn_from_a_folder(folder, tmp_path_factory):
         mask = np.zeros((64, 64), np.uint8)
         mask[20 + i : 44, 20:44] = 255
         Image.fromarray(mask).save(masks / f"{i}.png")
-    source = open_source(config(folder, masks=masks), folder / "run", 0, 1)
-    assert source.notes[-1] == "3 masks, white = hole (detected)"
-    for batch in source.loader(0, 0, 2, None):
+    data = open_data(config(folder, masks=masks), folder / "run", 0, 1)
+    assert data.notes[-1] == "3 masks, white = hole (detected)"
+    for batch in data.loader(0, 0, 2, None):
         ratios = (~batch.valid).float().mean(dim=(1, 2, 3))
         assert ((ratios >= 0.2) & (ratios <= 0.4)).all()
-    given = open_source(config(folder, masks=masks, mask_polarity="white-valid"), folder / "run", 0, 1)
+    given = open_data(config(folder, masks=masks, mask_polarity="white-valid"), folder / "run", 0, 1)
     assert given.notes[-1] == "3 masks, white = valid (as configured)"
 
 
 def test_photos_of_the_run_itself_are_not_trained_on(folder):
     (folder / "run").mkdir()
     Image.new("RGB", (40, 40)).save(folder / "run" / "step-0000100.png")
-    source = open_source(config(folder), folder / "run", 0, 1)
-    assert len(source.photos) == 6
-    assert source.notes == ["6 photos, too few to hold any out: validation shows photos that are trained on"]
+    data = open_data(config(folder), folder / "run", 0, 1)
+    assert len(data.photos) == 6
+    assert data.notes == ["6 photos, too few to hold any out: validation shows photos that are trained on"]
 
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_an_error_in_a_worker_is_one_sentence_still(tmp_path, workers):
     (tmp_path / "broken.jpg").write_bytes(b"nothing")
-    source = open_source(config(tmp_path, workers=workers), tmp_path / "run", 0, 1)
+    data = open_data(config(tmp_path, workers=workers), tmp_path / "run", 0, 1)
     with pytest.raises(TrainingError) as caught:
-        next(iter(source.loader(0, 0, 1, None)))
+        next(iter(data.loader(0, 0, 1, None)))
     assert str(caught.value) == "none of the photos can be read as an image"
 
 

@@ -297,7 +297,7 @@ def test_ten_bad_steps_in_a_row_end_the_run_and_leave_the_batch(config, tmp_path
     assert BAD_IN_A_ROW == 10
     assert load_state(tmp_path / "run")["step"] == 4
     kept = torch.load(tmp_path / "run" / "bad-batch-0.pt", weights_only=True)
-    assert kept["pictures"].shape == (2, 3, 32, 32)
+    assert kept["images"].shape == (2, 3, 32, 32)
     assert Image.open(tmp_path / "run" / "bad-batch-0.png").size == (2 * 36, 2 * 36)
 
 

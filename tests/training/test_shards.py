@@ -14,11 +14,11 @@ from pconv.nn.checkpoint import load_network
 from pconv.training import shards as shards_module
 from pconv.training.checkpoint import load_state
 from pconv.training.config import Stage, TrainConfig
-from pconv.training.data import Place
+from pconv.training.data import ShardPosition
+from pconv.training.loading import open_data
 from pconv.training.loop import train
 from pconv.training.losses import LossWeights
 from pconv.training.shards import ShardedPhotos, find_shards, write_shards
-from pconv.training.sources import open_source
 
 STAGE = Stage(steps=6, size=24, batch_size=2, lr=1e-3, loss=LossWeights(perceptual=0, style=0))
 
@@ -44,7 +44,7 @@ def shards(photos, tmp_path):
 
 
 def reds(samples):
-    return [int(sample.picture[0, 0, 0]) for sample in samples]
+    return [int(sample.image[0, 0, 0]) for sample in samples]
 
 
 def names_in(shard):
@@ -92,12 +92,12 @@ def test_ranks_read_different_shards(shards):
 
 def reads_alone(shards, reader, readers):
     """Reds of the first shard that one of many readers reads."""
-    samples = iter(ShardedPhotos(shards, STAGE, (1,), [Place(reader)], readers))
-    return reds(itertools.takewhile(lambda sample: sample.place.turn == 0, samples))
+    samples = iter(ShardedPhotos(shards, STAGE, (1,), [ShardPosition(reader)], readers))
+    return reds(itertools.takewhile(lambda sample: sample.position.shard == 0, samples))
 
 
 def test_more_ranks_than_shards_still_see_different_samples(shards):
-    streams = [ShardedPhotos(shards[:1], STAGE, (1,), [Place(rank)], 3) for rank in range(3)]
+    streams = [ShardedPhotos(shards[:1], STAGE, (1,), [ShardPosition(rank)], 3) for rank in range(3)]
     first = [next(iter(stream)) for stream in streams]
     assert not torch.equal(first[0].valid, first[1].valid)
     assert not torch.equal(first[1].valid, first[2].valid)
@@ -109,8 +109,8 @@ def test_a_stream_goes_on_where_its_state_says_and_reads_one_shard_for_it(shards
     opened = []
     read = shards_module._read_shard
     monkeypatch.setattr(shards_module, "_read_shard", lambda name, bad: opened.append(name) or read(name, bad))
-    sample = next(iter(ShardedPhotos(shards, STAGE, (1,), [whole[stop - 1].place])))
-    assert torch.equal(sample.picture, whole[stop].picture)
+    sample = next(iter(ShardedPhotos(shards, STAGE, (1,), [whole[stop - 1].position])))
+    assert torch.equal(sample.image, whole[stop].image)
     assert torch.equal(sample.valid, whole[stop].valid)
     assert len(opened) <= 2
 
@@ -138,9 +138,9 @@ def test_a_resumed_run_on_shards_ends_with_the_same_weights(shards, photos, tmp_
 
 def test_workers_see_different_samples(shards):
     config = TrainConfig(shards=tuple(shards), model="tiny", stages=(STAGE,), workers=2)
-    source = open_source(config, shards_module.Path("run"), 0, 1)
-    batches = itertools.islice(iter(source.loader(0, 0, 6, None)), 6)
-    seen = [int(red) for batch in batches for red in batch.pictures[:, 0, 0, 0]]
+    data = open_data(config, shards_module.Path("run"), 0, 1)
+    batches = itertools.islice(iter(data.loader(0, 0, 6, None)), 6)
+    seen = [int(red) for batch in batches for red in batch.images[:, 0, 0, 0]]
     assert len(set(seen)) == len(seen) == 12
 
 

@@ -19,7 +19,7 @@ from pconv.errors import InputError, TrainingError
 @click.option("--vgg", type=PathType, help="VGG-16 weights (.pth or .safetensors) instead of the download.")
 def train(config: Path, overrides: tuple[str, ...], out: Path, resume: bool, vgg: Path | None) -> None:
     """Train a network as CONFIG says, a TOML file or one of the presets: debug, default, finetune, ablation,
-    paper, paper-stage1, paper-stage2. KEY=VALUE overrides a setting, as in photos=FOLDER or stages.0.lr=1e-4.
+    paper. KEY=VALUE overrides a setting, as in photos=FOLDER or stages.0.lr=1e-4.
 
     Ctrl-C saves and stops. Watch with: tensorboard --logdir OUT. On many GPUs: torchrun --nproc-per-node 4 -m pconv
     train ...

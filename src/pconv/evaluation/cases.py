@@ -14,8 +14,8 @@ from pconv.evaluation.protocol import Pair, fitted, hole_of
 from pconv.evaluation.runner import Settings, Task, read_fill
 from pconv.evaluation.summary import Results
 from pconv.files import replacing
-from pconv.report.comparison import in_rows, titled
 from pconv.report.pages import data_url
+from pconv.report.sheet import in_rows, titled
 
 PER_KIND = 3
 _SHEET_WIDTH = 300

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
-import json
 import re
 import shlex
 from collections.abc import Callable, Mapping
@@ -204,19 +203,10 @@ def _command(name: str, taken: list[str], limit: float) -> Method:
 
 
 def _check_partial(path: Path) -> None:
-    """From the header alone: whoever fills with it reads all of it."""
-    from safetensors import SafetensorError, safe_open
+    from pconv.nn.checkpoint import read_checkpoint
 
-    from pconv.nn.checkpoint import FORMAT
-
-    try:
-        with safe_open(path, "np") as file:
-            metadata = file.metadata() or {}
-    except (SafetensorError, OSError) as error:
-        raise ModelError(f"{path} is not a complete safetensors file ({error}); give a checkpoint of pconv") from error
-    if metadata.get("format") != FORMAT:
-        raise ModelError(f"{path} is a safetensors file, but not a checkpoint of pconv")
-    if "fill" in json.loads(metadata.get("config", "{}")):
+    config, *_ = read_checkpoint(path, weights=False)
+    if "fill" in config:
         raise ModelError(f"{path} is a network of plain convolutions; give it as --plain-model, with --against plain")
 
 

@@ -1,6 +1,7 @@
-"""How far a filled photo is from the truth: pure functions of two pictures (Liu et al., section 4.2).
+"""How far a filled photo is from the truth: pure functions of two images (Liu et al., section 4.2).
 
-Pictures are ``(H, W, 3)`` uint8, a hole is ``(H, W)`` bool, True = hole. A metric of the hole alone takes ``hole``.
+Images are ``(H, W, 3)`` uint8, a hole is ``(H, W)`` bool, True = hole. With ``hole`` a metric is of the hole alone.
+PSNR is :func:`pconv.images.psnr.psnr`.
 """
 
 from __future__ import annotations
@@ -19,25 +20,16 @@ if TYPE_CHECKING:
 Pixels = NDArray[np.uint8]
 Hole = NDArray[np.bool_]
 
-MOST_DB = 100.0
-"""PSNR of two equal pictures, for which there is no number."""
-
 SSIM_SIGMA, SSIM_REACH = 1.5, 5
 """The Gaussian window of Wang et al. 2004: 11 x 11, sigma 1.5; K1 = 0.01 and K2 = 0.03 are scikit-image's defaults."""
 
 
-def l1_percent(picture: Pixels, truth: Pixels, hole: Hole | None = None) -> float:
+def l1_percent(image: Pixels, truth: Pixels, hole: Hole | None = None) -> float:
     """Mean absolute difference of all channels, in % of the value range (0 is equal, 100 the most)."""
-    return float(_mean(np.abs(_difference(picture, truth)), hole) / 255 * 100)
+    return float(_mean(np.abs(_difference(image, truth)), hole) / 255 * 100)
 
 
-def psnr(picture: Pixels, truth: Pixels, hole: Hole | None = None) -> float:
-    """Peak signal-to-noise ratio in dB, 10 log10(255^2 / mean squared difference), at most 100."""
-    squared = _mean(np.square(_difference(picture, truth)), hole)
-    return float(min(10 * np.log10(255**2 / squared), MOST_DB)) if squared else MOST_DB
-
-
-def ssim_map(picture: Pixels, truth: Pixels) -> NDArray[np.float64]:
+def ssim_map(image: Pixels, truth: Pixels) -> NDArray[np.float64]:
     """Structural similarity around each pixel, ``(H, W)``, mean of the channels, 1 = equal.
 
     Raises:
@@ -47,7 +39,7 @@ def ssim_map(picture: Pixels, truth: Pixels) -> NDArray[np.float64]:
 
     similarity: Any = skimage_metrics.structural_similarity
     _, values = similarity(
-        truth, picture, channel_axis=2, gaussian_weights=True, sigma=SSIM_SIGMA, use_sample_covariance=False,
+        truth, image, channel_axis=2, gaussian_weights=True, sigma=SSIM_SIGMA, use_sample_covariance=False,
         data_range=255, full=True,
     )  # fmt: skip
     channels: NDArray[np.float64] = values
@@ -55,42 +47,42 @@ def ssim_map(picture: Pixels, truth: Pixels) -> NDArray[np.float64]:
 
 
 def mean_ssim(values: NDArray[np.float64], hole: Hole | None = None) -> float:
-    """The mean of :func:`ssim_map` where the window lies inside the picture, as scikit-image takes it; over the hole
+    """The mean of :func:`ssim_map` where the window lies inside the image, as scikit-image takes it; over the hole
     alone, of all its pixels."""
     if hole is not None:
         return float(values[hole].mean())
     return float(values[SSIM_REACH:-SSIM_REACH, SSIM_REACH:-SSIM_REACH].mean())
 
 
-def sharpness(picture: Pixels, truth: Pixels, hole: Hole) -> float:
+def sharpness(image: Pixels, truth: Pixels, hole: Hole) -> float:
     """Detail in the hole over the detail that was there: the sum of |dx| + |dy| of the channel mean over hole pixels,
-    of ``picture`` over that of ``truth``.
+    of ``image`` over that of ``truth``.
 
     1 is as much detail as there was, and 0 is flat; NaN where the truth is flat. It describes a fill and is no
     quality: noise raises it. Differences are forward, and 0 in the last column and row.
     """
     was = _detail(truth, hole)
-    return _detail(picture, hole) / was if was else float("nan")
+    return _detail(image, hole) / was if was else float("nan")
 
 
-def vgg_features(vgg: VGG16Features, picture: Pixels) -> list[Tensor]:
-    """What each pool of ``vgg`` makes of a picture."""
+def vgg_features(vgg: VGG16Features, image: Pixels) -> list[Tensor]:
+    """What each pool of ``vgg`` makes of an image."""
     import torch
 
-    pixels = torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 255
+    pixels = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255
     with torch.inference_mode():
         features: list[Tensor] = vgg(pixels)
     return features
 
 
-def vgg_distance(picture: Sequence[Tensor], truth: Sequence[Tensor]) -> float:
-    """The sum over the pools of the mean |Psi_p(picture) - Psi_p(truth)|, of two :func:`vgg_features`; 0 is equal."""
-    return float(sum((a - b).abs().mean() for a, b in zip(picture, truth, strict=True)))
+def vgg_distance(image: Sequence[Tensor], truth: Sequence[Tensor]) -> float:
+    """The sum over the pools of the mean |Psi_p(image) - Psi_p(truth)|, of two :func:`vgg_features`; 0 is equal."""
+    return float(sum((a - b).abs().mean() for a, b in zip(image, truth, strict=True)))
 
 
-def gram_distance(picture: Sequence[Tensor], truth: Sequence[Tensor], hole: Hole) -> float:
+def gram_distance(image: Sequence[Tensor], truth: Sequence[Tensor], hole: Hole) -> float:
     """The distance of the Gram matrices inside the hole, of two :func:`vgg_features`: the sum over the pools of
-    sum |G_picture - G_truth| / sum |G_truth|. Blurring the truth raises it, and so does noise on the truth.
+    sum |G_image - G_truth| / sum |G_truth|. Blurring the truth raises it, and so does noise on the truth.
 
     G = (f w)(f w)^T / sum(w) / channels, for features f ``(channels, positions)`` and the hole w, averaged down to
     their size.
@@ -102,7 +94,7 @@ def gram_distance(picture: Sequence[Tensor], truth: Sequence[Tensor], hole: Hole
     from torch.nn.functional import adaptive_avg_pool2d
 
     mask, distance = torch.from_numpy(hole)[None, None].float(), 0.0
-    for filled, wanted in zip(picture, truth, strict=True):
+    for filled, wanted in zip(image, truth, strict=True):
         weight = adaptive_avg_pool2d(mask, (filled.shape[-2], filled.shape[-1]))
         gram, wanted_gram = _gram(filled, weight), _gram(wanted, weight)
         size = float(wanted_gram.abs().sum())
@@ -118,18 +110,18 @@ def _gram(features: Tensor, weight: Tensor) -> Tensor:
     return weighted @ weighted.T / weight.sum() / len(weighted)
 
 
-def _difference(picture: Pixels, truth: Pixels) -> NDArray[np.float64]:
-    if picture.shape != truth.shape:
-        raise ValueError(f"pictures must be of one size, got {picture.shape} and {truth.shape}")
-    return picture.astype(np.float64) - truth
+def _difference(image: Pixels, truth: Pixels) -> NDArray[np.float64]:
+    if image.shape != truth.shape:
+        raise ValueError(f"images must be of one size, got {image.shape} and {truth.shape}")
+    return image.astype(np.float64) - truth
 
 
 def _mean(values: NDArray[np.float64], hole: Hole | None) -> float:
     return float(values.mean() if hole is None else values[hole].mean())
 
 
-def _detail(picture: Pixels, hole: Hole) -> float:
-    grey = picture.mean(axis=2, dtype=np.float64)
+def _detail(image: Pixels, hole: Hole) -> float:
+    grey = image.mean(axis=2, dtype=np.float64)
     dx = np.abs(np.diff(grey, axis=1, append=grey[:, -1:]))
     dy = np.abs(np.diff(grey, axis=0, append=grey[-1:]))
     return float((dx + dy)[hole].sum())

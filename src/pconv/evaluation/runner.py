@@ -29,6 +29,7 @@ from pconv.evaluation import metrics
 from pconv.evaluation.methods import Method
 from pconv.evaluation.protocol import Pair, fitted, hole_of
 from pconv.files import replacing, sha256_of
+from pconv.images.psnr import psnr
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -224,10 +225,10 @@ def measure(composite: NDArray[np.uint8], truth: NDArray[np.uint8], hole: NDArra
     similarity = metrics.ssim_map(composite, truth)
     return {
         "l1": metrics.l1_percent(composite, truth),
-        "psnr": metrics.psnr(composite, truth),
+        "psnr": psnr(composite, truth),
         "ssim": metrics.mean_ssim(similarity),
         "l1_hole": metrics.l1_percent(composite, truth, hole),
-        "psnr_hole": metrics.psnr(composite, truth, hole),
+        "psnr_hole": psnr(composite, truth, hole),
         "ssim_hole": metrics.mean_ssim(similarity, hole),
         "sharpness": metrics.sharpness(composite, truth, hole),
     }

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch import nn
 
 from pconv.errors import ModelError
 from pconv.files import replacing
@@ -19,14 +20,6 @@ from pconv.nn.unet import PConvUNet, UNetConfig
 
 FORMAT = "pconv-unet-2"
 """What the metadata of our checkpoints say they are; another number where the metadata change."""
-
-
-def current_config(config: dict[str, Any]) -> dict[str, Any]:
-    """The fields of :class:`UNetConfig` from a checkpoint's metadata; format 1 had ``membrane`` for its surface."""
-    fields = dict(config)
-    if fields.pop("membrane", False):
-        fields["surface"] = "trust"
-    return fields
 
 
 def save_network(network: PConvUNet, path: Path, recipe: Mapping[str, Any], dtype: torch.dtype | None = None) -> None:
@@ -46,34 +39,64 @@ def save_network(network: PConvUNet, path: Path, recipe: Mapping[str, Any], dtyp
         save_file(tensors, temporary, metadata)
 
 
-def load_network(path: Path, device: torch.device | str = "cpu") -> tuple[PConvUNet, dict[str, Any]]:
-    """Read what :func:`save_network` wrote: the network in fp32 and evaluation mode, and its recipe.
+def read_checkpoint(
+    path: Path, weights: bool = True
+) -> tuple[dict[str, Any], dict[str, Any], dict[str, torch.Tensor]]:
+    """Read what :func:`save_network` wrote: the constructor's arguments, the recipe and the tensors by name.
+
+    Args:
+        path: of the file.
+        weights: whether to read the tensors; without them only the file's header is read.
 
     Raises:
-        ModelError: the file is missing, is not a pconv checkpoint, or its tensors are not those of its network.
+        ModelError: the file is missing, or is not a pconv checkpoint.
     """
     if not path.is_file():
         raise ModelError(f"no model file at {path}")
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            tensors = {name: file.get_tensor(name) for name in file.keys()} if weights else {}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise ModelError(f"{path} is not a complete safetensors file ({error}); give a checkpoint of pconv") from error
     check_format(path, metadata.get("format"), FORMAT)
     try:
-        with torch.device("meta"):
-            network = PConvUNet(UNetConfig(**current_config(json.loads(metadata["config"]))))
-        recipe = json.loads(metadata.get("recipe", "{}"))
-    except (KeyError, TypeError, ValueError) as error:
+        config = json.loads(metadata["config"])
+        if config.pop("membrane", False):  # format 1's name for a surface
+            config["surface"] = "trust"
+        return config, json.loads(metadata.get("recipe", "{}")), tensors
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ModelError(f"{path}: its metadata does not describe a network ({error})") from error
-    network.to_empty(device=device)
+
+
+def load_weights(network: nn.Module, tensors: dict[str, torch.Tensor], path: Path) -> None:
+    """Load a checkpoint's tensors into the network that they belong to, all of them by name.
+
+    Raises:
+        ModelError: they belong to another network; ``path`` names the file in the message.
+    """
     for name, buffer in network.named_buffers():
-        if name.endswith("num_batches_tracked"):
+        if name.endswith("num_batches_tracked"):  # not stored, and read by nothing
             tensors[name] = torch.zeros_like(buffer)
     try:
         network.load_state_dict(tensors, strict=True)
     except RuntimeError as error:
         missing_or_wrong = " ".join(str(error).split()[6:])
         raise ModelError(f"{path}: its tensors are not those of its network: {missing_or_wrong}") from error
+
+
+def load_network(path: Path, device: torch.device | str = "cpu") -> tuple[PConvUNet, dict[str, Any]]:
+    """Read what :func:`save_network` wrote: the network in fp32 and evaluation mode, and its recipe.
+
+    Raises:
+        ModelError: the file is missing, is not a pconv checkpoint, or its tensors are not those of its network.
+    """
+    config, recipe, tensors = read_checkpoint(path)
+    try:
+        with torch.device("meta"):
+            network = PConvUNet(UNetConfig(**config))
+    except (TypeError, ValueError) as error:
+        raise ModelError(f"{path}: its metadata does not describe a network ({error})") from error
+    network.to_empty(device=device)
+    load_weights(network, tensors, path)
     return network.eval().requires_grad_(False), recipe

@@ -6,17 +6,15 @@ ImageNet's mean. All else is :class:`pconv.PConvUNet`: levels, channels, kernels
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from pconv.errors import ModelError
-from pconv.nn.checkpoint import current_config
+from pconv.nn.checkpoint import load_weights, read_checkpoint
 from pconv.nn.unet import UNetConfig
 
 FILLS: dict[str, tuple[float, ...]] = {"grey": (0.5, 0.5, 0.5), "imagenet-mean": (0.485, 0.456, 0.406)}
@@ -106,21 +104,12 @@ def load_plain(path: Path) -> PlainUNet:
     Raises:
         ModelError: the file is missing, is no such checkpoint, or its tensors are not those of its network.
     """
-    if not path.is_file():
-        raise ModelError(f"no model file at {path}")
+    config, _, tensors = read_checkpoint(path)
+    if "fill" not in config:
+        raise ModelError(f"{path} is a network of partial convolutions, not of plain ones; give it as --model")
     try:
-        with safe_open(path, "pt") as file:
-            config = json.loads((file.metadata() or {})["config"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-        if "fill" not in config:
-            raise ModelError(f"{path} is a network of partial convolutions, not of plain ones; give it as --model")
-        network = PlainUNet(PlainConfig(**current_config(config)))
-        for name, buffer in network.named_buffers():
-            if name.endswith("num_batches_tracked"):
-                tensors[name] = torch.zeros_like(buffer)
-        network.load_state_dict(tensors, strict=True)
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise ModelError(
-            f"{path} is no checkpoint of a plain network; make one with: pconv train debug convolution=plain-grey ..."
-        ) from error
+        network = PlainUNet(PlainConfig(**config))
+    except (TypeError, ValueError) as error:
+        raise ModelError(f"{path}: its metadata does not describe a network ({error})") from error
+    load_weights(network, tensors, path)
     return network.eval().requires_grad_(False)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFilter
+from PIL import Image, ImageFilter
 
 from pconv.errors import ImageFileError, InputError
 from pconv.files import replacing
@@ -18,9 +18,8 @@ from pconv.images.photo import Photo
 from pconv.masks.reader import MaskFile
 from pconv.report.pages import data_url
 from pconv.report.pages import write_page as page
+from pconv.report.sheet import in_rows, titled
 
-TITLE_PX = 16
-GAP = 4
 _MARK = (255, 0, 200)
 """The colour of the hole: one that photos seldom have."""
 
@@ -84,29 +83,6 @@ def make_view(names: Names, side: int) -> View:
         panels.append(_panel("the hole, closer", before, after, hole, window, side))
     note = f"{before.width} x {before.height} px, {np.count_nonzero(hole) / hole.size:.2%} hole ({source})"
     return View(names.title, note, panels)
-
-
-def titled(picture: Image.Image, title: str) -> Image.Image:
-    """A picture with a line of text above it."""
-    tile = Image.new("RGB", (picture.width, picture.height + TITLE_PX), "white")
-    tile.paste(picture, (0, TITLE_PX))
-    ImageDraw.Draw(tile).text((1, 1), title.encode("latin-1", "replace").decode("latin-1"), fill="black")
-    return tile
-
-
-def in_rows(rows: Sequence[Sequence[Image.Image]]) -> Image.Image:
-    """One picture of many."""
-    width = max(sum(tile.width + GAP for tile in row) for row in rows)
-    heights = [max(tile.height for tile in row) + GAP for row in rows]
-    sheet = Image.new("RGB", (width, sum(heights)), "white")
-    top = 0
-    for row, height in zip(rows, heights, strict=True):
-        left = 0
-        for tile in row:
-            sheet.paste(tile, (left, top))
-            left += tile.width + GAP
-        top += height
-    return sheet
 
 
 def write_picture(views: Iterable[View], path: Path) -> None:

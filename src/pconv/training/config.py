@@ -21,12 +21,12 @@ from pconv.training.losses import LossWeights
 Ratio = Annotated[float, Field(gt=0, lt=1)]
 
 
-class _Settings(BaseModel):
+class _Checked(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class Stage(_Settings):
-    """One stretch of training: a size, a batch, a learning rate, a loss."""
+class Stage(_Checked):
+    """One part of a training: a crop size, a batch size, a learning rate, a loss."""
 
     steps: int = Field(gt=0)
     size: int = Field(gt=0, description="side of the square crops, px")
@@ -45,7 +45,7 @@ class Stage(_Settings):
     """The perceptual and style terms look at the composite alone; the paper's look at the output too."""
     hole_ratio: tuple[Ratio, Ratio] = (0.01, 0.6)
     smallest_zoom: float = Field(1.0, gt=0, le=1)
-    """Crops are cut up to this much smaller-scaled, as far as the photo reaches; 1 cuts at the photo's own scale."""
+    """Crops are shrunk by a random factor from this to 1, as far as the photo is large enough; 1 shrinks none."""
     freeze_encoder_norm: bool = False
     """Stage 2 of the paper: the encoder's batch-norm statistics and affine parameters stay as they are."""
 
@@ -56,7 +56,7 @@ class Stage(_Settings):
         return self
 
 
-class TrainConfig(_Settings):
+class TrainConfig(_Checked):
     """Everything that decides the outcome of a run; defaults are the paper's where the paper names a value."""
 
     photos: Path | None = None
@@ -79,7 +79,7 @@ class TrainConfig(_Settings):
     """VGG-16 weights for the perceptual and style terms; without a file, torchvision's are downloaded once."""
     stages: tuple[Stage, ...] = Field(min_length=1)
     accumulate: int = Field(1, gt=0)
-    """Each process computes its part of a batch in this many pieces, one after the other, to save memory."""
+    """Micro-batches of each process in one optimiser step, computed one after the other to save memory."""
     weight_decay: float = Field(0.0, ge=0)
     """AdamW's; 0 makes it the paper's Adam."""
     clip_norm: float | None = Field(None, gt=0)
@@ -117,22 +117,22 @@ class TrainConfig(_Settings):
         return self
 
     def check_split(self, processes: int) -> None:
-        """Whether every stage's batch can be shared out evenly, with enough in each piece for batch norm.
+        """Whether every stage's batch splits evenly, with enough images in each micro-batch for batch norm.
 
         Raises:
             ValueError: it cannot.
         """
-        pieces = processes * self.accumulate
+        parts = processes * self.accumulate
         smallest = PRESETS[self.model].multiple
         for stage in self.stages:
-            if stage.batch_size % pieces:
+            if stage.batch_size % parts:
                 raise ValueError(
-                    f"batch_size {stage.batch_size} cannot be split into {self.accumulate} pieces for each of "
-                    f"{processes} processes: make it a multiple of {pieces}"
+                    f"batch_size {stage.batch_size} cannot be split into {self.accumulate} micro-batches for each "
+                    f"of {processes} processes: make it a multiple of {parts}"
                 )
-            if stage.batch_size == pieces and stage.size <= smallest:
+            if stage.batch_size == parts and stage.size <= smallest:
                 raise ValueError(
-                    f"batch norm needs more than one value for each channel: with one picture at a time, model "
+                    f"batch norm needs more than one value for each channel: with one image at a time, model "
                     f"{self.model!r} needs a size above {smallest}, got {stage.size}"
                 )
 

@@ -1,4 +1,7 @@
-"""Photos and holes to train on: sample number i is a pure function of the seed and i, so resuming needs no replay."""
+"""Photos and holes to train on.
+
+Sample number i is a pure function of the seed and i. A run that is resumed therefore computes no earlier sample again.
+"""
 
 from __future__ import annotations
 
@@ -29,43 +32,45 @@ from pconv.training.crops import (
 )
 
 
-class Place(NamedTuple):
-    """Where one reader of shards is: it is reader number ``reader``, in its shard number ``turn``, at ``photo``."""
+class ShardPosition(NamedTuple):
+    """Where one reader of shards is: reader number ``reader``, in its shard number ``shard``, before ``photo``."""
 
     reader: int
-    turn: int = 0
+    shard: int = 0
     photo: int = 0
 
 
 class Sample(NamedTuple):
-    """One picture to learn from.
+    """One image to learn from.
 
-    picture: ``(3, size, size)`` uint8, the truth, hole content included. valid: ``(1, size, size)`` bool.
-    unreadable: files that were passed over on the way to it.
-    place: where a stream of shards is after it.
+    Attributes:
+        image: ``(3, size, size)`` uint8, the truth, hole content included.
+        valid: ``(1, size, size)`` bool, True = known pixel.
+        unreadable: files that were skipped on the way to it, because they cannot be read.
+        position: where the reader of shards goes on after it; None where photos are read from a folder.
     """
 
-    picture: Tensor
+    image: Tensor
     valid: Tensor
     unreadable: tuple[str, ...] = ()
-    place: Place | None = None
+    position: ShardPosition | None = None
 
 
 class Batch(NamedTuple):
-    """Samples, stacked: ``(B, 3, size, size)`` uint8, ``(B, 1, size, size)`` bool; what could not be read; the last
-    sample's place."""
+    """Stacked samples: images ``(B, 3, size, size)`` uint8, valid ``(B, 1, size, size)`` bool; ``position`` is the
+    last sample's."""
 
-    pictures: Tensor
+    images: Tensor
     valid: Tensor
     unreadable: tuple[str, ...]
-    place: Place | None
+    position: ShardPosition | None
 
 
 def stack(samples: Sequence[Sample]) -> Batch:
     """A loader's ``collate_fn``."""
-    pictures, valid, unreadable, places = zip(*samples, strict=True)
+    images, valid, unreadable, positions = zip(*samples, strict=True)
     names = tuple(name for names in unreadable for name in names)
-    return Batch(torch.stack(pictures), torch.stack(valid), names, places[-1])
+    return Batch(torch.stack(images), torch.stack(valid), names, positions[-1])
 
 
 class DrawHole(Protocol):
@@ -92,14 +97,14 @@ def find_photos(folder: Path) -> list[Path]:
 
 
 def fingerprint(photos: Sequence[Path | str]) -> str:
-    """Tells two lists of photos or shards apart, for a resumed run."""
+    """A hash by which a resumed run sees whether its photos or shards are those it began with."""
     return hashlib.sha256("\n".join(map(str, photos)).encode(errors="replace")).hexdigest()
 
 
 class HoledPhotos(Dataset[Sample]):
-    """Endless crops of a folder's photos with holes.
+    """Endless crops of a folder's photos, with holes.
 
-    Each epoch is a permutation of the photos of its own. Photos that cannot be read are replaced by the next one.
+    Each epoch has its own permutation of the photos. A photo that cannot be read is replaced by the next one.
     """
 
     def __init__(
@@ -111,7 +116,7 @@ class HoledPhotos(Dataset[Sample]):
         self.draw_hole = draw_hole
         self._sizes: dict[int, tuple[int, int]] = {}
         self._cache: dict[tuple[int, int], Photo] = {}
-        self._room = cache_bytes
+        self._cache_left = cache_bytes
         self._order: tuple[int, NDArray[np.int64]] = (-1, np.empty(0, dtype=np.int64))
 
     def __getitem__(self, index: int) -> Sample:
@@ -120,12 +125,12 @@ class HoledPhotos(Dataset[Sample]):
         size = self.stage.size
         for number in self._candidates(index):
             try:
-                picture = self._crop(number, generator)
+                pixels = self._crop(number, generator)
             except UNREADABLE:
                 unreadable.append(str(self.photos[number]))
                 continue
             hole = self.draw_hole(size, size, self.stage.hole_ratio, generator=generator)
-            return to_sample(picture, hole, unreadable)
+            return to_sample(pixels, hole, unreadable)
         raise TrainingError("none of the photos can be read as an image")
 
     def _candidates(self, index: int) -> Iterator[int]:
@@ -146,41 +151,43 @@ class HoledPhotos(Dataset[Sample]):
         photo = self._cache.get((number, by))
         if photo is None:
             photo = decode(self.photos[number], size, by)
-            if photo.pixels.nbytes <= self._room:
+            if photo.pixels.nbytes <= self._cache_left:
                 self._cache[number, by] = photo
-                self._room -= photo.pixels.nbytes
+                self._cache_left -= photo.pixels.nbytes
         return cut(photo, square, self.stage.size)
 
 
 def to_sample(
-    picture: NDArray[np.uint8], hole: NDArray[np.bool_], unreadable: Sequence[str] = (), place: Place | None = None
+    pixels: NDArray[np.uint8],
+    hole: NDArray[np.bool_],
+    unreadable: Sequence[str] = (),
+    position: ShardPosition | None = None,
 ) -> Sample:
     """Arrays as the tensors of a sample; here a hole becomes validity."""
-    pixels = torch.from_numpy(picture).permute(2, 0, 1).contiguous()
-    return Sample(pixels, torch.from_numpy(~hole)[None], tuple(unreadable), place)
+    image = torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
+    return Sample(image, torch.from_numpy(~hole)[None], tuple(unreadable), position)
 
 
-class Share(NamedTuple):
-    """Which part of each step's batch this process computes, and in how many pieces."""
+class BatchSplit(NamedTuple):
+    """Which part of each step's batch this process computes, and in how many micro-batches."""
 
     rank: int = 0
     processes: int = 1
-    pieces: int = 1
+    micro_batches: int = 1
 
-    def of(self, batch_size: int) -> int:
-        """Pictures in one piece."""
-        return batch_size // (self.processes * self.pieces)
+    def micro_batch_size(self, batch_size: int) -> int:
+        return batch_size // (self.processes * self.micro_batches)
 
-    def batches(self, first: int, steps: int, batch_size: int) -> Iterator[range]:
-        """Numbers of the samples of each piece, ``first`` being that of the first step's first sample."""
-        piece = self.of(batch_size)
+    def sample_numbers(self, first: int, steps: int, batch_size: int) -> Iterator[range]:
+        """The sample numbers of each micro-batch, ``first`` being that of the first step's first sample."""
+        size = self.micro_batch_size(batch_size)
         for step in range(steps):
-            start = first + step * batch_size + self.rank * self.pieces * piece
-            for number in range(self.pieces):
-                yield range(start + number * piece, start + (number + 1) * piece)
+            start = first + step * batch_size + self.rank * self.micro_batches * size
+            for number in range(self.micro_batches):
+                yield range(start + number * size, start + (number + 1) * size)
 
 
-def leave_signals_to_the_loop(worker: int) -> None:
-    """Ctrl-C reaches every process of a terminal; the loop ends its workers itself, after saving."""
+def leave_signals_to_the_main_process(worker: int) -> None:
+    """A loader worker's start: Ctrl-C reaches every process of a terminal, and the main process ends its workers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)

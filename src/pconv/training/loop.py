@@ -1,13 +1,11 @@
-"""The training loop (Liu et al., section 4), to be read straight down."""
+"""The training loop (Liu et al., section 4)."""
 
 from __future__ import annotations
 
 import math
-import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 
 import torch
 from lightning_fabric.wrappers import _FabricModule
@@ -16,21 +14,23 @@ from torch.utils.tensorboard import SummaryWriter
 
 from pconv.errors import TrainingError
 from pconv.nn.unet import PConvUNet
+from pconv.signals import StopRequest, stop_on_signal
 from pconv.training.checkpoint import STATE_FILE, load_state
 from pconv.training.config import Stage, TrainConfig, write_config
 from pconv.training.data import Batch
 from pconv.training.features import load_vgg
+from pconv.training.loading import open_data
 from pconv.training.losses import InpaintingLoss
 from pconv.training.machines import gathered, reduced, start_fabric
-from pconv.training.progress import Report
+from pconv.training.progress import TrainingProgress
 from pconv.training.run import MODEL_FILE, Run
 from pconv.training.sheet import save_bad_batch
-from pconv.training.sources import open_source
 from pconv.training.validation import validation_set
 
 CONFIG_FILE = "config.toml"
+STOPPING = "stopping after this step, which is still saved (once more to stop at once)"
 BAD_IN_A_ROW = 10
-"""So many steps one after the other without a finite loss are no accident."""
+"""Steps without a finite loss, one after the other, that end the run."""
 
 
 def train(config: TrainConfig, out: Path, resume: bool = False) -> tuple[Path, int]:
@@ -38,8 +38,9 @@ def train(config: TrainConfig, out: Path, resume: bool = False) -> tuple[Path, i
 
     ``out`` gets ``model.safetensors`` (the averaged weights, for use), ``best.safetensors`` (those of the best
     validation), ``state.pt`` (for ``resume``), ``config.toml``, contact sheets and TensorBoard's scalars. Ctrl-C ends
-    the run after the step at hand, with everything saved; a second one at once. With ``resume`` the run goes on after
-    its last saved step; stages may have been lengthened meanwhile. Under ``torchrun`` every process calls this.
+    the run after the current step, with everything saved; a second one ends it at once. With ``resume`` the run goes
+    on after its last saved step, and its stages may have been made longer. Under ``torchrun`` every process calls
+    this function.
 
     Raises:
         TrainingError: ``out`` holds a run already, there is nothing to resume, data or VGG-16's weights cannot be
@@ -51,22 +52,22 @@ def train(config: TrainConfig, out: Path, resume: bool = False) -> tuple[Path, i
     if (out / STATE_FILE).exists() and not resume:
         raise TrainingError(f"{out} holds a run already: go on with --resume, or choose another --out")
     state = fabric.broadcast(load_state(out) if resume and first else None)
-    source = open_source(config, out, fabric.global_rank, fabric.world_size)
+    data = open_data(config, out, fabric.global_rank, fabric.world_size)
     if first:
         _make_folder(out)
         write_config(config, out / CONFIG_FILE)
     run = Run(config, out, fabric)
-    notes = list(source.notes)
+    notes = list(data.notes)
     if state:
         run.restore(state)
-        if state["photos"] != source.fingerprint:
+        if state["photos"] != data.fingerprint:
             notes.append("the photos are not those that the run began with; it goes on with these")
     vgg = None
     if any(stage.loss.needs_features for stage in config.stages):
         with fabric.rank_zero_first(local=True):  # one download, not one for each process
             vgg = load_vgg(config.vgg)
     size = max(stage.size for stage in config.stages)
-    held_out = validation_set(source.validation, size, config.seed) if first and source.validation else []
+    held_out = validation_set(data.validation, size, config.seed) if first and data.validation else []
 
     images = sum(min(max(run.step - start, 0), s.steps) * s.batch_size for start, s in stage_starts(config))
     total = sum(s.steps * s.batch_size for s in config.stages)
@@ -74,11 +75,11 @@ def train(config: TrainConfig, out: Path, resume: bool = False) -> tuple[Path, i
     stopped = False
     with (
         open_writer(out if first else None, run.step + 1 if state else None) as writer,
-        Report(total, images, silent=not first) as report,
-        stop_after_step() as asked_to_stop,
+        TrainingProgress(total - images, silent=not first) as progress,
+        stop_on_signal(STOPPING if first else "") as stop,
     ):
         for note in notes:
-            report.note(note)
+            progress.note(note)
         for number, (start, stage) in enumerate(stage_starts(config)):
             done = max(run.step - start, 0)
             if done >= stage.steps or stopped:
@@ -86,61 +87,62 @@ def train(config: TrainConfig, out: Path, resume: bool = False) -> tuple[Path, i
             set_train(run.net, stage.freeze_encoder_norm)
             net = fabric.setup_module(run.net)
             loss = InpaintingLoss(stage.loss, vgg, stage.balance, stage.composite_only).to(fabric.device)
-            loader = source.loader(number, images, stage.steps - done, state["places"] if state and done else None)
+            positions = state["places"] if state and done else None
+            loader = data.loader(number, images, stage.steps - done, positions)
             batches = iter(loader)
             means = Means()
             bad_in_a_row = 0
             for step in range(done, stage.steps):
                 run.set_lr(learning_rate(stage, step))
-                pieces = [next(batches) for _ in range(config.accumulate)]
-                scalars, good, stopped = train_step(run, net, loss, pieces, asked_to_stop)
+                micro_batches = [next(batches) for _ in range(config.accumulate)]
+                scalars, good, stopped = train_step(run, net, loss, micro_batches, stop)
                 run.step += 1
                 images += stage.batch_size
-                report.advance(stage.batch_size)
-                for name in (name for piece in pieces for name in piece.unreadable if name not in unreadable):
+                progress.advance(stage.batch_size)
+                for name in (n for batch in micro_batches for n in batch.unreadable if n not in unreadable):
                     unreadable.add(name)
-                    report.note(f"passed over {name}: it cannot be read")
+                    progress.note(f"skipped {name}: it cannot be read")
                 if good:
                     means.add(scalars)
                     bad_in_a_row = 0
                 else:
                     run.skipped += 1
                     bad_in_a_row += 1
-                    report.note(f"step {run.step} skipped, its loss is not finite ({run.skipped} skipped so far)")
+                    progress.note(f"step {run.step} skipped, its loss is not finite ({run.skipped} skipped so far)")
                     if bad_in_a_row == BAD_IN_A_ROW:
                         raise TrainingError(
                             f"the loss was not finite {BAD_IN_A_ROW} steps in a row, up to step {run.step}: lower lr "
                             f"or set clip_norm, and --resume; the last batch is in "
-                            f"{save_bad_batch(pieces, out, fabric.global_rank)}"
+                            f"{save_bad_batch(micro_batches, out, fabric.global_rank)}"
                         )
 
                 if run.step % config.log_every == 0:
                     values = {name: reduced(fabric, mean).item() for name, mean in means.take().items()}
-                    values |= {"lr": learning_rate(stage, step), "images_per_s": report.rate()}
+                    values |= {"lr": learning_rate(stage, step), "images_per_s": progress.images_per_s()}
                     if writer:
-                        log(writer, run, values, pieces)
-                    report.state(run.step, config.steps, values)
+                        log(writer, run, values, micro_batches)
+                    progress.step(run.step, config.steps, values)
                 if writer and held_out and (run.step % config.validate_every == 0 or run.step == config.steps):
-                    report.note(f"step {run.step}: {run.validate(held_out, writer)}")
+                    progress.note(f"step {run.step}: {run.validate(held_out, writer)}")
                 due = run.step % config.save_every == 0 or stopped or step + 1 == stage.steps
                 if due and not bad_in_a_row:  # what was saved before may be the last good state
-                    places = gathered(fabric, loader.places)
+                    positions = gathered(fabric, loader.positions)
                     if first:
-                        run.save(source.fingerprint, places)
+                        run.save(data.fingerprint, positions)
                 if stopped:
                     break
-        everyones = {name for names in gathered(fabric, unreadable) for name in names}
-        if everyones:
-            report.note(f"{len(everyones)} files could not be read and were passed over")
+        everywhere = {name for names in gathered(fabric, unreadable) for name in names}
+        if everywhere:
+            progress.note(f"{len(everywhere)} files could not be read and were skipped")
         if run.skipped:
-            report.note(f"{run.skipped} steps were skipped because their loss was not finite")
+            progress.note(f"{run.skipped} steps were skipped because their loss was not finite")
     return out / MODEL_FILE, run.step
 
 
 def train_step(
-    run: Run, net: _FabricModule, loss_of: InpaintingLoss, pieces: list[Batch], asked_to_stop: Sequence[int]
+    run: Run, net: _FabricModule, loss_of: InpaintingLoss, micro_batches: list[Batch], stop: StopRequest
 ) -> tuple[dict[str, Tensor], bool, bool]:
-    """Forward, loss and backward for each piece of a batch, then one step of the optimiser and of the average.
+    """Forward, loss and backward for each micro-batch, then one step of the optimiser and of the average.
 
     Where the loss, or the gradient's norm, is not finite in any process, no process takes the step, and batch norm's
     statistics go back to what they were.
@@ -155,21 +157,21 @@ def train_step(
     run.optimizer.zero_grad()
     # Noise inputs draw from torch's generator: a run that is resumed draws what it would have drawn.
     torch.manual_seed(run.config.seed + run.step * fabric.world_size + fabric.global_rank)
-    for number, piece in enumerate(pieces, start=1):
-        truth, valid = to_network(piece.pictures, device), piece.valid.to(device, non_blocking=True)
-        with fabric.no_backward_sync(net, enabled=number < len(pieces)):
+    for number, batch in enumerate(micro_batches, start=1):
+        truth, valid = to_network(batch.images, device), batch.valid.to(device, non_blocking=True)
+        with fabric.no_backward_sync(net, enabled=number < len(micro_batches)):
             output = net(truth, valid)
             with fabric.autocast():
                 loss, terms = loss_of(output, truth, valid)
-            fabric.backward(loss / len(pieces))
+            fabric.backward(loss / len(micro_batches))
         finite *= loss.detach().isfinite()
         means.add({"loss": loss, **terms, "hole_ratio": 1 - valid.float().mean()})
     scalars = means.take()
     if not run.scaled:  # fp16's scaler passes over gradients that overflow by itself
         scalars["grad_norm"] = run.clip_gradients()
         finite *= scalars["grad_norm"].isfinite()
-    flags = torch.stack([1 - finite, finite.new_tensor(float(len(asked_to_stop)))])
-    bad, stop = (bool(flag) for flag in reduced(fabric, flags, "sum").tolist())
+    flags = torch.stack([1 - finite, finite.new_tensor(float(stop.is_set()))])
+    bad, stopped = (bool(flag) for flag in reduced(fabric, flags, "sum").tolist())
     if bad:
         for buffer, value in zip(run.net.buffers(), statistics, strict=True):
             buffer.copy_(value)
@@ -178,11 +180,11 @@ def train_step(
             run.clip_gradients()
         run.optimizer.step()
         run.averaged.update_parameters(run.net)
-    return scalars, not bad, stop
+    return scalars, not bad, stopped
 
 
 class Means:
-    """Running means of named scalars that stay on their device until someone asks."""
+    """Running means of named scalars, which stay on their device until :meth:`take` is called."""
 
     def __init__(self) -> None:
         self._sums: dict[str, Tensor] = {}
@@ -200,11 +202,11 @@ class Means:
         return means
 
 
-def log(writer: SummaryWriter, run: Run, values: dict[str, float], pieces: list[Batch]) -> None:
+def log(writer: SummaryWriter, run: Run, values: dict[str, float], micro_batches: list[Batch]) -> None:
     """Scalars and the last batch's hole ratios, for TensorBoard."""
     for name, value in values.items():
         writer.add_scalar(name if name in NOT_LOSSES else f"loss/{name}", value, run.step)
-    ratios = torch.cat([1 - piece.valid.float().mean(dim=(1, 2, 3)) for piece in pieces])
+    ratios = torch.cat([1 - batch.valid.float().mean(dim=(1, 2, 3)) for batch in micro_batches])
     writer.add_histogram("hole_ratios", ratios, run.step)
 
 
@@ -248,30 +250,10 @@ def set_train(net: PConvUNet, freeze_encoder_norm: bool) -> None:
             module.requires_grad_(not freeze_encoder_norm)
 
 
-def to_network(pictures: Tensor, device: torch.device) -> Tensor:
+def to_network(images: Tensor, device: torch.device) -> Tensor:
     """uint8 ``(B, 3, H, W)`` to float 0..1, channels last, on ``device``."""
-    pictures = pictures.to(device, non_blocking=True).float() / 255
-    return pictures.contiguous(memory_format=torch.channels_last)
-
-
-@contextmanager
-def stop_after_step() -> Iterator[list[int]]:
-    """A list that is filled when Ctrl-C or a termination signal asks to stop; the same signal again acts at once.
-
-    ``torchrun`` passes a Ctrl-C, which all its processes had already, on as a termination signal: that is no second.
-    """
-    asked: list[int] = []
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        asked.append(number)
-        signal.signal(number, before[signal.Signals(number)])
-
-    before = {each: signal.signal(each, ask) for each in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield asked
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
+    images = images.to(device, non_blocking=True).float() / 255
+    return images.contiguous(memory_format=torch.channels_last)
 
 
 def _make_folder(out: Path) -> None:

@@ -1,14 +1,17 @@
 """The paper's losses as pure functions, and their weighted sum (Liu et al., section 3.3).
 
-Pictures are ``(B, C, H, W)`` with values in 0..1, validity is ``(B, 1, H, W)`` bool. Averages are over all elements of
-a tensor, never over the hole alone.
+Images are ``(B, C, H, W)`` with values in 0..1. ``valid`` is ``(B, 1, H, W)`` bool, True = known pixel. Averages are
+over all elements of a tensor, never over the hole alone.
+
+To add a term, write its function, give it a weight in :class:`LossWeights`, and call it in
+:meth:`InpaintingLoss.forward`. Configurations and TensorBoard take it from there.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import asdict, astuple, dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -20,33 +23,29 @@ from pconv.nn.unet import composite
 from pconv.training.features import VGG16Features
 
 POOLS = 3
-"""The paper's Psi_p are pool1 to pool3; where VGG-16 comes with fewer blocks, those."""
+"""The paper's Psi_p are pool1 to pool3. Where VGG-16 was loaded with fewer blocks, only theirs are used."""
+
+NEUTRAL_RATIO = 0.3
+"""The hole ratio whose weight ``balance`` leaves at 1: the middle of 0 to 0.6."""
 
 
 def valid_loss(output: Tensor, truth: Tensor, valid: Tensor) -> Tensor:
     """L_valid = |M . (I_out - I_gt)|_1 / N_Igt."""
-    return _mean_within((output - truth).abs(), valid)
+    return zero_holes((output - truth).abs(), valid).mean()
 
 
-def hole_loss(output: Tensor, truth: Tensor, valid: Tensor) -> Tensor:
-    """L_hole = |(1 - M) . (I_out - I_gt)|_1 / N_Igt."""
-    return _mean_within((output - truth).abs(), ~valid)
+def hole_loss(output: Tensor, truth: Tensor, valid: Tensor, balance: float = 0.0) -> Tensor:
+    """L_hole = |(1 - M) . (I_out - I_gt)|_1 / N_Igt.
 
-
-def _mean_within(error: Tensor, where: Tensor) -> Tensor:
-    return zero_holes(error, where).mean()
-
-
-USUAL_RATIO = 0.3
-"""The hole ratio at which balancing changes nothing: in the middle of 0 to 0.6."""
-
-
-def balanced(error: Tensor, valid: Tensor, balance: float) -> Tensor:
-    """``error`` of each picture, weighted up where its hole is small and down where it is large."""
-    if not balance:
-        return error
-    ratio = (~valid).to(error.dtype).mean(dim=(1, 2, 3), keepdim=True)
-    return error * (USUAL_RATIO / ratio.clamp(min=0.01)) ** balance
+    Args:
+        balance: each image's error is multiplied by ``(0.3 / its hole ratio) ** balance``. 0 is the paper's loss, 1
+            the mean over each image's hole, times 0.3.
+    """
+    error = (output - truth).abs()
+    if balance:
+        ratio = (~valid).to(error.dtype).mean(dim=(1, 2, 3), keepdim=True)
+        error = error * (NEUTRAL_RATIO / ratio.clamp(min=0.01)) ** balance
+    return zero_holes(error, ~valid).mean()
 
 
 def perceptual_loss(features: Sequence[Tensor], truth_features: Sequence[Tensor]) -> Tensor:
@@ -81,19 +80,19 @@ def _summed_distances(layers: Sequence[Tensor], truth_layers: Sequence[Tensor]) 
     return torch.stack([d.mean(dtype=torch.promote_types(d.dtype, torch.float32)) for d in distances]).sum()
 
 
-def total_variation_loss(picture: Tensor, valid: Tensor) -> Tensor:
+def total_variation_loss(filled: Tensor, valid: Tensor) -> Tensor:
     """L_tv: sum of |I_comp - neighbour| over horizontal and vertical neighbours within P, over N_Icomp.
 
     P is the hole dilated by one pixel (3 x 3); a pair counts where both of its pixels lie in P.
 
     Args:
-        picture: I_comp.
+        filled: I_comp.
     """
-    region = F.max_pool2d((~valid).to(picture.dtype), 3, stride=1, padding=1) > 0
-    inside = zero_holes(picture, region)
+    region = F.max_pool2d((~valid).to(filled.dtype), 3, stride=1, padding=1) > 0
+    inside = zero_holes(filled, region)
     across = zero_holes((inside[..., 1:] - inside[..., :-1]).abs(), region[..., 1:] & region[..., :-1])
     down = zero_holes((inside[..., 1:, :] - inside[..., :-1, :]).abs(), region[..., 1:, :] & region[..., :-1, :])
-    return (across.sum() + down.sum()) / picture.numel()
+    return (across.sum() + down.sum()) / filled.numel()
 
 
 @dataclass(frozen=True)
@@ -130,10 +129,9 @@ class InpaintingLoss(nn.Module):
     Args:
         weights: of the terms.
         features: VGG-16 with trained weights (:func:`load_vgg`); may be None where no term needs it.
-        balance: each picture's part of L_hole is multiplied by ``(0.3 / its hole ratio) ** balance``, so that thin
-            scratches count beside wide holes; 0 is the paper's loss, 1 the mean over the holes alone.
-        composite_only: the perceptual and style terms look at I_comp alone, which saves two fifths of their time; the
-            paper's look at I_out too.
+        balance: see :func:`hole_loss`; it makes small holes count beside large ones.
+        composite_only: the perceptual and style terms compare I_comp alone, which saves two fifths of their time. The
+            paper compares I_out too.
     """
 
     def __init__(
@@ -144,10 +142,9 @@ class InpaintingLoss(nn.Module):
         composite_only: bool = False,
     ) -> None:
         super().__init__()
-        self.balance, self.composite_only = balance, composite_only
         if weights.needs_features and features is None:
             raise ValueError("the perceptual and style terms need VGG-16's features: pass load_vgg(...)")
-        self.weights = weights
+        self.weights, self.balance, self.composite_only = weights, balance, composite_only
         self.features = features if weights.needs_features else None
 
     def forward(self, output: Tensor, truth: Tensor, valid: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
@@ -163,35 +160,29 @@ class InpaintingLoss(nn.Module):
         """
         weights = self.weights
         output = output.to(torch.promote_types(output.dtype, torch.float32))
-        terms: dict[str, Tensor] = {}
-        error = (output - truth).abs()
-        if weights.valid:
-            terms["valid"] = _mean_within(error, valid)
-        if weights.hole:
-            terms["hole"] = _mean_within(balanced(error, valid, self.balance), ~valid)
         filled = composite(truth, output, valid)
+        terms: dict[str, Tensor] = {}
+        if weights.valid:
+            terms["valid"] = valid_loss(output, truth, valid)
+        if weights.hole:
+            terms["hole"] = hole_loss(output, truth, valid, self.balance)
         if weights.tv:
             terms["tv"] = total_variation_loss(filled, valid)
         if self.features is not None:
-            terms |= self._feature_terms(self.features, output, filled, truth)
-        of = {**vars(weights), "style_out": weights.style, "style_comp": weights.style}
-        total = torch.stack([of[name] * term for name, term in terms.items()]).sum()
+            with torch.no_grad():
+                truth_features = self.features(truth, POOLS)
+            # One after the other: a pass over both together was up to a quarter slower on a CPU.
+            features = {"comp": self.features(filled, POOLS)}
+            if not self.composite_only:
+                features["out"] = self.features(output, POOLS)
+            if weights.perceptual:
+                halves = [perceptual_loss(each, truth_features) for each in features.values()]
+                terms["perceptual"] = torch.stack(halves).sum()
+            if weights.style:
+                truth_grams = [gram(layer) for layer in truth_features]
+                for name, layers in features.items():
+                    terms[f"style_{name}"] = style_loss([gram(layer) for layer in layers], truth_grams)
+        # style_out and style_comp share the weight called style
+        weight_of = asdict(weights)
+        total = torch.stack([weight_of[name.partition("_")[0]] * term for name, term in terms.items()]).sum()
         return total, {name: term.detach() for name, term in terms.items()}
-
-    def _feature_terms(self, vgg: VGG16Features, output: Tensor, filled: Tensor, truth: Tensor) -> dict[str, Tensor]:
-        with torch.no_grad():
-            truth_features = vgg(truth, POOLS)
-        # One after the other: a pass over both together was up to a quarter slower on a CPU.
-        seen = {"comp": vgg(filled, POOLS)}
-        if not self.composite_only:
-            seen["out"] = vgg(output, POOLS)
-        terms = {}
-        if self.weights.perceptual:
-            terms["perceptual"] = torch.stack(
-                [perceptual_loss(features, truth_features) for features in seen.values()]
-            ).sum()
-        if self.weights.style:
-            truth_grams = [gram(features) for features in truth_features]
-            for name, features in seen.items():
-                terms[f"style_{name}"] = style_loss([gram(each) for each in features], truth_grams)
-        return terms

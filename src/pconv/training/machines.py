@@ -1,4 +1,4 @@
-"""One process or many: Lightning Fabric on torch.distributed, started by hand or by ``torchrun``."""
+"""Training in one process, or in many that ``torchrun`` started, with Lightning Fabric."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def start_fabric(config: TrainConfig) -> Fabric:
     """Join the processes that ``torchrun`` has started, or be the only one.
 
     Raises:
-        InputError: no such device, too few of them for the processes on this machine, or batches that cannot be
-            shared out evenly.
+        InputError: no such device, too few of them for the processes on this machine, or batches that do
+            not split evenly.
     """
     device = resolve_device(config.device)
     processes = int(os.environ.get("WORLD_SIZE", 1))

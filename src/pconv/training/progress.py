@@ -1,69 +1,61 @@
-"""What a run says while it goes on: a bar on a terminal, plain lines elsewhere, nothing but on the first process."""
+"""What a run prints while it goes on: a bar on a terminal, plain lines elsewhere; only on the first process."""
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from types import TracebackType
+from typing import Any
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+import click
 
 
-class Report(AbstractContextManager["Report"]):
-    """Counts images and says how it goes.
+class TrainingProgress(AbstractContextManager["TrainingProgress"]):
+    """Counts images, and prints to standard error.
 
     Args:
-        total: images of the whole run.
-        done: images that an earlier part of it had seen.
-        silent: for all processes but the first.
+        images: how many the run still has to process.
+        silent: print nothing, as on all processes but the first.
     """
 
-    def __init__(self, total: int, done: int, silent: bool) -> None:
-        self._console = Console(stderr=True, quiet=silent, highlight=False, soft_wrap=True)
-        self._bar = Progress(
-            BarColumn(bar_width=20),
-            TaskProgressColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[state]}"),
-            console=self._console,
-            disable=silent or not self._console.is_terminal,
+    def __init__(self, images: int, silent: bool) -> None:
+        self._silent, self._terminal = silent, sys.stderr.isatty() and not silent
+        self._bar: Any = click.progressbar(
+            length=images, file=sys.stderr, hidden=not self._terminal, width=20, item_show_func=lambda text: text
         )
-        self._task = self._bar.add_task("training", total=total, completed=done, state="")
+        self._text = ""
         self._since, self._images = time.perf_counter(), 0
 
-    def __enter__(self) -> Report:
-        self._bar.start()
+    def __enter__(self) -> TrainingProgress:
+        self._bar.__enter__()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._bar.stop()
+    def __exit__(self, *error: object) -> None:
+        self._bar.__exit__(*error)
 
     def advance(self, images: int) -> None:
         self._images += images
-        self._bar.advance(self._task, images)
+        self._bar.update(images, self._text)
 
-    def rate(self) -> float:
-        """Images/s since this was asked last."""
+    def images_per_s(self) -> float:
+        """Since this was called last."""
         now = time.perf_counter()
         rate = self._images / max(now - self._since, 1e-9)
         self._since, self._images = now, 0
         return rate
 
-    def state(self, step: int, steps: int, values: Mapping[str, float]) -> None:
-        """Where the run is: beside the bar, or as a line of its own with all of ``values``."""
+    def step(self, step: int, steps: int, values: Mapping[str, float]) -> None:
+        """Show where the run is: beside the bar, or as a line of its own with all of ``values``."""
         rate = f"{values['images_per_s']:.1f} img/s"
-        if self._bar.disable:
+        if self._terminal:
+            loss = [f"loss {values['loss']:.4g}"] if "loss" in values else []
+            self._text = "  ".join([f"step {step}/{steps}", *loss, rate])
+        else:
             shown = [f"{name} {value:.4g}" for name, value in values.items() if name != "images_per_s"]
             self.note("  ".join([f"step {step}/{steps}", *shown, rate]))
-        else:
-            loss = [f"loss {values['loss']:.4g}"] if "loss" in values else []
-            self._bar.update(self._task, state="  ".join([f"step {step}/{steps}", *loss, rate]))
 
     def note(self, text: str) -> None:
-        """Something to be read: a line above the bar."""
-        self._console.print(text, markup=False)
+        """Print a line, above the bar where there is one."""
+        if not self._silent:
+            click.echo(("\r\033[K" if self._terminal else "") + text, err=True)

@@ -1,4 +1,4 @@
-"""A training run: what changes while it goes on, and how that is kept, logged and looked at."""
+"""A training run's changing state: network, average, optimiser, counters; how it is saved and validated."""
 
 from __future__ import annotations
 
@@ -87,12 +87,12 @@ class Run:
             raise TrainingError(f"{self.out / STATE_FILE} is the state of a network of another shape") from error
         self.step, self.skipped, self.best = state["step"], state["skipped"], state["best"]
 
-    def save(self, photos: str, places: list[Any]) -> None:
+    def save(self, photos: str, positions: list[Any]) -> None:
         """Write ``model.safetensors`` and ``state.pt``, each as a whole.
 
         Args:
             photos: fingerprint of what the run learns from.
-            places: where each process's loader is.
+            positions: where each process's readers of shards are.
 
         Raises:
             TrainingError: the weights are not finite; what was saved before stays.
@@ -112,7 +112,7 @@ class Run:
             "skipped": self.skipped,
             "best": self.best,
             "photos": photos,
-            "places": places,
+            "places": positions,
             "config": self.config.model_dump(mode="json"),
         }
         save_state(state, self.out)
@@ -143,7 +143,7 @@ class Run:
         writer.add_scalar("psnr/mean", mean, self.step)
         sheet = contact_sheet(
             average,
-            torch.stack([batch.pictures[0] for batch in batches]),
+            torch.stack([batch.images[0] for batch in batches]),
             torch.stack([batch.valid[0] for batch in batches]),
             self.fabric.device,
         )

@@ -21,10 +21,10 @@ from pconv.files import replacing
 from pconv.masks.strokes import irregular_hole
 from pconv.training.config import Stage
 from pconv.training.crops import UNREADABLE, cut, decode, draw_square, photo_suffixes, reduction_for, upright_size
-from pconv.training.data import DrawHole, Place, Sample, to_sample
+from pconv.training.data import DrawHole, Sample, ShardPosition, to_sample
 
 TRIES = 3
-"""For a shard that cannot be read, a second apart and then two: networks have hiccups."""
+"""How often a shard is read that cannot be, a second apart and then two, since networks fail for short times."""
 
 
 def find_shards(names: Sequence[str]) -> list[str]:
@@ -51,15 +51,15 @@ def find_shards(names: Sequence[str]) -> list[str]:
 
 
 class ShardedPhotos(IterableDataset[Sample]):
-    """An endless stream of crops with holes; each worker of each rank is a reader of its own, of other shards.
+    """An endless stream of crops with holes; each worker of each rank is a reader with its own shards.
 
-    The shards of every epoch are permuted, and so are the photos within each shard, which is held in memory while it
+    The shards of every epoch are permuted, and so are the photos within each shard, which is kept in memory while it
     is read. All readers together read number 0, 1, 2, ... of that endless sequence of shards: reader k of n the
     numbers k, k + n, k + 2n, and so on. Each sample says where its reader is after it, so that a resumed run reads
-    no more than the shards it was in.
+    again only the shards that it was in.
 
     Args:
-        places: where each worker's reader goes on.
+        positions: where each worker's reader starts.
         readers: how many there are in all.
     """
 
@@ -68,46 +68,46 @@ class ShardedPhotos(IterableDataset[Sample]):
         shards: Sequence[str],
         stage: Stage,
         seed: tuple[int, ...],
-        places: Sequence[Place] = (Place(0),),
+        positions: Sequence[ShardPosition] = (ShardPosition(0),),
         readers: int = 1,
         draw_hole: DrawHole = irregular_hole,
     ) -> None:
         self.shards = list(shards)
         self.stage = stage
         self.seed = seed
-        self.places = list(places)
+        self.positions = list(positions)
         self.readers = readers
         self.draw_hole = draw_hole
 
     def __iter__(self) -> Iterator[Sample]:
         worker = get_worker_info()
-        reader, turn, start = self.places[worker.id if worker else 0]
+        reader, own_number, start = self.positions[worker.id if worker else 0]
         size = self.stage.size
         unreadable: list[str] = []
-        barren = 0
+        shards_without_photos = 0  # one after the other
         while True:
-            number = turn * self.readers + reader
+            number = own_number * self.readers + reader
             epoch, place = divmod(number, len(self.shards))
             shard = self.shards[np.random.default_rng([*self.seed, 0, epoch]).permutation(len(self.shards))[place]]
             photos = _read_shard(shard, unreadable)
             order = np.random.default_rng([*self.seed, 2, number]).permutation(len(photos))
-            barren += 1
+            shards_without_photos += 1
             for photo in range(start, len(photos)):
                 name, content = photos[order[photo]]
                 generator = np.random.default_rng([*self.seed, 3, number, photo])
                 try:
-                    picture = self._crop(content, generator)
+                    pixels = self._crop(content, generator)
                 except UNREADABLE:
                     unreadable.append(name)
                     continue
                 hole = self.draw_hole(size, size, self.stage.hole_ratio, generator=generator)
-                yield to_sample(picture, hole, unreadable, Place(reader, turn, photo + 1))
+                yield to_sample(pixels, hole, unreadable, ShardPosition(reader, own_number, photo + 1))
                 unreadable = []
-                barren = 0
-            if barren > len(self.shards):
+                shards_without_photos = 0
+            if shards_without_photos > len(self.shards):
                 some = f": {unreadable[-1]}" if unreadable else ", they are empty"
                 raise TrainingError(f"none of the {len(self.shards)} shards has a photo that can be read{some}")
-            turn, start = turn + 1, 0
+            own_number, start = own_number + 1, 0
 
     def _crop(self, content: bytes, generator: np.random.Generator) -> Any:
         size = upright_size(io.BytesIO(content))
@@ -133,7 +133,7 @@ def _read_shard(shard: str, unreadable: list[str]) -> list[tuple[str, bytes]]:
 
 
 def _short(error: Exception) -> str:
-    """WebDataset puts whole command lines and objects into its errors; what happened is what matters."""
+    """What happened, without the command lines and objects that WebDataset puts into its errors."""
     ended = re.search(r"exit \d+", str(error))
     if ended:
         return f"its command ended with {ended[0]}"
@@ -154,7 +154,7 @@ def write_shards(
     JPEG of quality 95. A shard appears whole, under its name, or not at all.
     """
     shard: list[tuple[str, bytes]] = []
-    room, number = shard_mb * 1e6, 0
+    bytes_left, number = shard_mb * 1e6, 0
     for index in np.random.default_rng(seed).permutation(len(photos)):
         path = photos[index]
         try:
@@ -164,10 +164,10 @@ def write_shards(
             continue
         # WebDataset takes everything after a name's first dot for its kind.
         shard.append((f"{index:08d}-{re.sub('[^A-Za-z0-9_-]', '_', path.stem)}{suffix}", content))
-        room -= len(content)
-        if room <= 0:
+        bytes_left -= len(content)
+        if bytes_left <= 0:
             _write_shard(out / f"shard-{number:05d}.tar", shard)
-            shard, room, number = [], shard_mb * 1e6, number + 1
+            shard, bytes_left, number = [], shard_mb * 1e6, number + 1
         yield path, None
     if shard:
         _write_shard(out / f"shard-{number:05d}.tar", shard)

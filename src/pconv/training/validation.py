@@ -1,4 +1,4 @@
-"""How good the network is while it trains: PSNR for each bin of hole ratios, on pictures that stay the same."""
+"""How good the network is while it trains: PSNR for each bin of hole ratios, on samples that stay the same."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from pconv.errors import TrainingError
+from pconv.images.psnr import psnr
 from pconv.masks.ratios import RATIO_BINS
 from pconv.masks.strokes import irregular_hole
 from pconv.nn.unet import PConvUNet, composite
@@ -51,8 +51,8 @@ def validation_set(photos: Sequence[Path], size: int, seed: int) -> list[Batch]:
 
     def sample(bin_number: int, number: int) -> Sample:
         generator = np.random.default_rng([seed, 4, bin_number, number])
-        picture = squares[(bin_number + number * len(RATIO_BINS)) % len(squares)]
-        return to_sample(picture, irregular_hole(size, size, RATIO_BINS[bin_number], generator=generator))
+        pixels = squares[(bin_number + number * len(RATIO_BINS)) % len(squares)]
+        return to_sample(pixels, irregular_hole(size, size, RATIO_BINS[bin_number], generator=generator))
 
     return [stack([sample(b, n) for n in range(PER_BIN)]) for b in range(len(RATIO_BINS))]
 
@@ -63,14 +63,10 @@ def psnr_by_bin(network: PConvUNet, batches: Sequence[Batch], device: torch.devi
     was_training = network.training
     network.eval()
     means = []
-    for pictures, valid, *_ in batches:
-        truth, known = pictures.to(device).float() / 255, valid.to(device)
-        filled = composite(truth, network(truth, known).clamp(0, 1), known)
-        means.append(psnr(filled, truth).mean().item())
+    for batch in batches:
+        truth, valid = batch.images.to(device).float() / 255, batch.valid.to(device)
+        filled = composite(truth, network(truth, valid).clamp(0, 1), valid)
+        pairs = zip(filled.cpu().numpy(), truth.cpu().numpy(), strict=True)
+        means.append(float(np.mean([psnr(image, true_image, peak=1.0) for image, true_image in pairs])))
     network.train(was_training)
     return means
-
-
-def psnr(pictures: Tensor, truth: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio in dB of each of ``(B, C, H, W)`` pictures with values in 0..1."""
-    return -10 * torch.log10((pictures - truth).square().mean(dim=(1, 2, 3)).clamp(min=1e-10))

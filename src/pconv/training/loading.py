@@ -1,4 +1,4 @@
-"""Where a run's pictures and holes come from, as its configuration says."""
+"""The photos, shards, masks and validation photos that a configuration names, and loaders of batches from them."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from pconv.masks.strokes import irregular_hole
 from pconv.training.config import TrainConfig
 from pconv.training.data import (
     Batch,
+    BatchSplit,
     DrawHole,
     HoledPhotos,
-    Place,
-    Share,
+    ShardPosition,
     find_photos,
     fingerprint,
-    leave_signals_to_the_loop,
+    leave_signals_to_the_main_process,
     stack,
 )
 from pconv.training.validation import hold_out
@@ -32,7 +32,7 @@ PREFETCH = 4
 
 
 @dataclass(frozen=True)
-class Source:
+class TrainingData:
     """What a run learns from.
 
     Attributes:
@@ -44,7 +44,7 @@ class Source:
     """
 
     config: TrainConfig
-    share: Share
+    split: BatchSplit
     photos: list[Path]
     shards: list[str]
     validation: list[Path]
@@ -53,16 +53,16 @@ class Source:
 
     @property
     def fingerprint(self) -> str:
-        """Tells whether a resumed run finds the photos, or shards, that it began with, wherever they lie now."""
+        """A hash of the photos' names in their folder, or of the shards'; the folder may have moved meanwhile."""
         folder = self.config.photos
         return fingerprint([path.relative_to(folder) for path in self.photos] if folder else self.shards)
 
-    def loader(self, stage_number: int, first: int, steps: int, places: Sequence[Any] | None) -> Loader:
-        """Batches for this process, in pieces as they are accumulated.
+    def loader(self, stage_number: int, first: int, steps: int, positions: Sequence[Any] | None) -> Loader:
+        """Micro-batches for this process.
 
         Args:
             first: number of the first sample, counted from the run's start.
-            places: each process's ``Loader.places`` where the stage is resumed, else None.
+            positions: each process's ``Loader.positions`` where the stage is resumed, else None.
         """
         stage, config = self.config.stages[stage_number], self.config
         common: dict[str, Any] = {
@@ -70,44 +70,45 @@ class Source:
             "collate_fn": stack,
             "prefetch_factor": PREFETCH if config.workers else None,
             "pin_memory": torch.cuda.is_available(),
-            "worker_init_fn": leave_signals_to_the_loop,
+            "worker_init_fn": leave_signals_to_the_main_process,
         }
         if self.photos:
             cache = int(config.cache_gb * 2**30 / max(config.workers, 1))
             data = HoledPhotos(self.photos, stage, config.seed, cache, self.draw_hole)
-            pieces = self.share.batches(first, steps, stage.batch_size)
-            return Loader(DataLoader(data, batch_sampler=pieces, **common), ())  # type: ignore[arg-type]
+            numbers = self.split.sample_numbers(first, steps, stage.batch_size)
+            return Loader(DataLoader(data, batch_sampler=numbers, **common), ())  # type: ignore[arg-type]
 
         from pconv.training.shards import ShardedPhotos
 
-        each = max(config.workers, 1)
-        readers = each * self.share.processes
-        start = [Place(self.share.rank * each + worker) for worker in range(each)]
-        if places is not None:
-            if (len(places), len(places[0])) != (self.share.processes, each):
+        workers = max(config.workers, 1)
+        readers = workers * self.split.processes
+        start = [ShardPosition(self.split.rank * workers + worker) for worker in range(workers)]
+        if positions is not None:
+            if (len(positions), len(positions[0])) != (self.split.processes, workers):
                 raise TrainingError(
-                    f"the shards were read by {len(places)} processes with {len(places[0])} workers each: resume with "
-                    f"as many, not {self.share.processes} and {each}"
+                    f"the shards were read by {len(positions)} processes with {len(positions[0])} workers each: "
+                    f"resume with as many, not {self.split.processes} and {workers}"
                 )
-            start = [Place(*place) for place in places[self.share.rank]]
+            start = [ShardPosition(*position) for position in positions[self.split.rank]]
         stream = ShardedPhotos(self.shards, stage, (config.seed, stage_number), start, readers, self.draw_hole)
-        return Loader(DataLoader(stream, batch_size=self.share.of(stage.batch_size), **common), start)  # type: ignore[arg-type]
+        size = self.split.micro_batch_size(stage.batch_size)
+        return Loader(DataLoader(stream, batch_size=size, **common), start)  # type: ignore[arg-type]
 
 
 class Loader:
     """Batches, and where the readers of shards are in them."""
 
-    def __init__(self, batches: DataLoader[Batch], places: Sequence[Place]) -> None:
+    def __init__(self, batches: DataLoader[Batch], positions: Sequence[ShardPosition]) -> None:
         self._batches = batches
-        self._places = deque(places)
+        self._positions = deque(positions)
 
     def __iter__(self) -> Iterator[Batch]:
         try:
             for batch in self._batches:
-                if batch.place:
-                    # Workers take turns, so the one that gave this batch is the last to give another.
-                    self._places.popleft()
-                    self._places.append(batch.place)
+                if batch.position:
+                    # Workers give batches in turn, so the one that gave this batch is the last to give another.
+                    self._positions.popleft()
+                    self._positions.append(batch.position)
                 yield batch
         except PconvError as error:
             # From a worker it comes with the worker's traceback as its text, whose last line is the error.
@@ -115,19 +116,19 @@ class Loader:
             raise type(error)(last.removeprefix(f"{type(error).__module__}.{type(error).__name__}: ")) from error
 
     @property
-    def places(self) -> list[list[int]]:
-        """Where each worker's reader goes on, the next one's first; empty where samples have numbers."""
-        return [list(place) for place in self._places]
+    def positions(self) -> list[list[int]]:
+        """Where each worker's reader goes on, the next one's first; empty where photos are read from a folder."""
+        return [list(position) for position in self._positions]
 
 
-def open_source(config: TrainConfig, out: Path, rank: int, processes: int) -> Source:
+def open_data(config: TrainConfig, out: Path, rank: int, processes: int) -> TrainingData:
     """Find the photos or shards, and the masks.
 
     Raises:
         TrainingError: there are none.
         InputError: masks that cannot be understood.
     """
-    share = Share(rank, processes, config.accumulate)
+    split = BatchSplit(rank, processes, config.accumulate)
     notes: list[str] = []
     photos: list[Path] = []
     shards: list[str] = []
@@ -140,17 +141,17 @@ def open_source(config: TrainConfig, out: Path, rank: int, processes: int) -> So
     if config.validation is not None:
         validation = find_photos(config.validation)
     elif photos:
-        every = len(photos)
+        found = len(photos)
         photos, validation = hold_out(photos)
         notes.append(
             f"{len(photos)} photos to train on, {len(validation)} held out for validation"
-            if len(photos) < every
-            else f"{every} photos, too few to hold any out: validation shows photos that are trained on"
+            if len(photos) < found
+            else f"{found} photos, too few to hold any out: validation shows photos that are trained on"
         )
     else:
         validation = []
         notes.append("no validation: with shards it needs validation=FOLDER")
-    return Source(config, share, photos, shards, validation, _holes(config, notes), notes)
+    return TrainingData(config, split, photos, shards, validation, _holes(config, notes), notes)
 
 
 def _holes(config: TrainConfig, notes: list[str]) -> DrawHole:
