@@ -28,8 +28,10 @@ from pconv.batch.pipeline import Turns
 from pconv.batch.plan import Job, make_plan
 from pconv.batch.storage import open_folder
 from pconv.batch.work import Settings
-from pconv.images.files import read_photo, write_photo
-from pconv.masks.reader import MaskFile, hole_of
+from pconv.images.reading import read_photo
+from pconv.images.writing import write_photo
+from pconv.masks.reader import MaskFile
+from pconv.masks.sources import hole_of
 
 PHOTOS = Path(__file__).parent.parent / "examples" / "photos"
 

@@ -57,8 +57,10 @@ def hole_map(kind: str, width: int, height: int) -> Image.Image:
 def fill_file(photo: Path, mask: Path, out: Path) -> dict[str, float]:
     """What the command does, timed; in a process of its own."""
     times = [time.perf_counter()]
-    from pconv.images.files import read_photo, write_photo
-    from pconv.masks.reader import MaskFile, hole_of
+    from pconv.images.reading import read_photo
+    from pconv.images.writing import write_photo
+    from pconv.masks.reader import MaskFile
+    from pconv.masks.sources import hole_of
 
     picture = read_photo(photo)
     hole = hole_of(picture, [MaskFile(mask)])

@@ -22,8 +22,8 @@ import torch
 from network import processor
 from PIL import Image
 
+from pconv.images.reading import find_photos
 from pconv.training.config import Stage, TrainConfig
-from pconv.training.data import find_photos
 from pconv.training.loading import open_data
 
 BATCH = 8

@@ -17,7 +17,7 @@ from PIL import Image
 
 from pconv import Inpainter, irregular_hole
 from pconv.images.psnr import psnr
-from pconv.masks.ratios import RATIO_BINS
+from pconv.masks.strokes import RATIO_BINS
 
 
 @click.command()

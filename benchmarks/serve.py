@@ -28,7 +28,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import pconv
-from pconv.evaluation.protocol import bundled_photos, find_photos
+from pconv.evaluation.protocol import bundled_photos
+from pconv.images.reading import find_photos
 
 PATIENCE = 120.0
 """Seconds until a client gives up on one request."""

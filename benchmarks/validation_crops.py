@@ -22,7 +22,7 @@ from PIL import Image
 from pconv import Inpainter, irregular_hole, load_vgg
 from pconv.evaluation.metrics import gram_distance, vgg_features
 from pconv.images.psnr import psnr
-from pconv.masks.ratios import RATIO_BINS
+from pconv.masks.strokes import RATIO_BINS
 
 SIDE, PER_BIN = 320, 10
 

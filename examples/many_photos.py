@@ -4,7 +4,8 @@ from pathlib import Path
 from time import perf_counter
 
 from pconv import ImageFileError, Inpainter, InputError, read_photo, write_photo
-from pconv.masks.reader import MaskFile, hole_of
+from pconv.masks.reader import MaskFile
+from pconv.masks.sources import hole_of
 
 fill = Inpainter()  # once: loading takes longer than a small photo
 out = Path("filled")

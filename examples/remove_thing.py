@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from pconv import Inpainter, read_photo, write_photo
-from pconv.masks.reader import MaskFile, Rectangle, hole_of
+from pconv.masks.reader import MaskFile
+from pconv.masks.sources import Rectangle, hole_of
 
 photos = Path(__file__).parent / "photos"
 photo = read_photo(photos / "coffee.jpg")  # upright, whatever the camera's orientation

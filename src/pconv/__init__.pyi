@@ -5,9 +5,9 @@ from .errors import InputError as InputError
 from .errors import ModelError as ModelError
 from .errors import PconvError as PconvError
 from .errors import TrainingError as TrainingError
-from .images.files import read_photo as read_photo
-from .images.files import write_photo as write_photo
 from .images.photo import Photo as Photo
+from .images.reading import read_photo as read_photo
+from .images.writing import write_photo as write_photo
 from .inpainting.inpainter import Inpainter as Inpainter
 from .inpainting.inpainter import inpaint as inpaint
 from .inpainting.options import InpaintOptions as InpaintOptions

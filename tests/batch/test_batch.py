@@ -17,7 +17,7 @@ from pconv.batch.plan import Job, in_shard, make_plan
 from pconv.batch.storage import open_folder
 from pconv.batch.work import Settings
 from pconv.errors import ImageFileError, InputError, ModelError
-from pconv.masks.reader import Rectangle
+from pconv.masks.sources import Rectangle
 
 
 class Fake:

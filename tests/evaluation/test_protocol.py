@@ -12,7 +12,6 @@ from pconv.evaluation.protocol import (
     border_margin,
     cell_of,
     common_size,
-    find_photos,
     fitted,
     hole_of,
     made_masks,
@@ -21,7 +20,8 @@ from pconv.evaluation.protocol import (
     readable_photos,
     sorted_masks,
 )
-from pconv.masks.ratios import RATIO_BINS
+from pconv.images.reading import find_photos
+from pconv.masks.strokes import RATIO_BINS
 
 
 def test_the_made_masks_are_the_same_bytes_everywhere():

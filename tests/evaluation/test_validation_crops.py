@@ -13,7 +13,7 @@ from PIL import Image
 import pconv
 from pconv.evaluation.metrics import gram_distance, vgg_features
 from pconv.images.psnr import psnr
-from pconv.masks.ratios import RATIO_BINS
+from pconv.masks.strokes import RATIO_BINS
 
 ROOT = Path(__file__).parents[2]
 BSDS = Path(os.environ.get("PCONV_BSDS_TEST", ROOT.parent / "shared" / "data" / "photos-dev"))

@@ -10,8 +10,9 @@ from kinds import opened, pixels, saved
 from PIL import Image, ImageDraw
 
 from pconv.cli import main
-from pconv.images.files import encode_photo, read_photo
 from pconv.images.photo import Photo
+from pconv.images.reading import read_photo
+from pconv.images.writing import encode_photo
 
 
 def pconv(*arguments):

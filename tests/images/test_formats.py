@@ -12,8 +12,10 @@ from kinds import fill, opened, pil, pixels, saved, some_hole
 from PIL import Image, ImageCms
 
 from pconv.errors import InputError
-from pconv.images.files import check_storable, encode_photo, read_photo, write_photo
-from pconv.images.photo import Photo, from_pil
+from pconv.images.photo import Photo
+from pconv.images.pillow import from_pil
+from pconv.images.reading import read_photo
+from pconv.images.writing import check_storable, encode_photo, write_photo
 
 DEEP = ["I;16", "LA;16", "RGB;16", "RGBA;16"]
 

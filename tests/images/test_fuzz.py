@@ -14,9 +14,11 @@ from kinds import CHANNELS, pil, saved
 from PIL import Image, ImageOps
 
 from pconv import Inpainter
-from pconv.images.files import encode_photo, read_photo
 from pconv.images.photo import Photo
-from pconv.masks.reader import MaskFile, hole_of
+from pconv.images.reading import read_photo
+from pconv.images.writing import encode_photo
+from pconv.masks.reader import MaskFile
+from pconv.masks.sources import hole_of
 
 CASES = int(os.environ.get("PCONV_FUZZ", "200"))
 

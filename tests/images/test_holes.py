@@ -8,19 +8,13 @@ from kinds import pil, pixels, saved, some_hole
 from PIL import Image
 
 from pconv.errors import ImageFileError, InputError
-from pconv.images.files import encode_photo, read_photo
-from pconv.images.photo import Photo, from_pil
-from pconv.masks.morphology import grown
-from pconv.masks.reader import (
-    Alpha,
-    Colour,
-    MaskFile,
-    Rectangle,
-    hole_from_image,
-    hole_of,
-    parse_hole,
-    prepared,
-)
+from pconv.images.photo import Photo
+from pconv.images.pillow import from_pil
+from pconv.images.reading import read_photo
+from pconv.images.writing import encode_photo
+from pconv.masks.morphology import dilate
+from pconv.masks.reader import MaskFile, hole_from_image
+from pconv.masks.sources import Alpha, Colour, Rectangle, hole_of, parse_hole, with_opaque_fills
 
 RAMP = np.arange(256, dtype=np.uint8).reshape(16, 16)
 BRIGHT = RAMP >= 128
@@ -126,8 +120,8 @@ def test_transparency_marks_the_hole_and_is_filled_opaquely(mode):
     source, expected = Photo(values, mode), np.zeros((23, 31), bool)
     expected[2:6, 3:9] = True
     assert np.array_equal(hole_of(source, [Alpha()]), expected)
-    assert prepared(source, [Alpha()]).fills_are_opaque
-    assert not prepared(source, [Rectangle(0, 0, 1, 1)]).fills_are_opaque
+    assert with_opaque_fills(source, [Alpha()]).fills_are_opaque
+    assert not with_opaque_fills(source, [Rectangle(0, 0, 1, 1)]).fills_are_opaque
 
 
 def test_transparency_of_palettes_and_of_one_colour():
@@ -206,7 +200,7 @@ def test_growing_adds_all_that_is_near(height, width, reach, share, seed):
     """Against the distances from every pixel to every pixel of the hole."""
     hole = some_hole(height, width, seed, share)
     before = hole.copy()
-    result = grown(hole, reach)
+    result = dilate(hole, reach)
     rows, columns = np.mgrid[:height, :width]
     marked = np.argwhere(hole)[:, :, None, None]
     expected = np.zeros((height, width), bool)

@@ -12,11 +12,13 @@ from kinds import fill, opened, pil, pixels, saved, some_hole
 from made_profiles import DISPLAY_P3, SRGB_CURVE, formula, gamma, grey_profile, matrix_profile
 from PIL import Image, ImageOps, PngImagePlugin
 
-from pconv.images import ifd, jpeg, png
+from pconv.images import ifd
+from pconv.images.codecs import jpeg, png
 from pconv.images.exif import with_orientation, with_thumbnail
-from pconv.images.files import check_storable, encode_photo, read_photo
+from pconv.images.metadata import photoshop_without_thumbnails, without_pictures, xmp_without_pictures
 from pconv.images.photo import Photo
-from pconv.images.previews import photoshop_without_thumbnails, without_pictures, xmp_without_pictures
+from pconv.images.reading import read_photo
+from pconv.images.writing import check_storable, encode_photo
 
 PROFILE = matrix_profile(DISPLAY_P3, formula(*SRGB_CURVE))
 XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6" dc:title="a title"/></x:xmpmeta>'

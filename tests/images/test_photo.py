@@ -7,7 +7,8 @@ from PIL import Image
 
 from pconv.errors import InputError
 from pconv.images.palette import Palette
-from pconv.images.photo import Photo, from_pil
+from pconv.images.photo import Photo
+from pconv.images.pillow import from_pil
 
 EVERYTHING = slice(None), slice(None)
 MODES = ["1", "L", "LA", "RGB", "RGBA", "CMYK", "YCbCr", "I;16", "LA;16", "RGB;16", "RGBA;16", "CMYK;16"]
@@ -86,7 +87,7 @@ def test_halftones_are_filled_with_dots_and_line_art_is_not():
 def test_fills_can_be_made_opaque(mode):
     photo, hole = photo_of(mode), some_hole(23, 31)
     filled = fill(Photo(photo.pixels, mode, fills_are_opaque=True), hole)
-    assert (filled.alpha[hole] == photo.full).all()
+    assert (filled.alpha[hole] == photo.white).all()
     assert np.array_equal(filled.pixels[~hole], photo.pixels[~hole])
 
 
@@ -96,10 +97,10 @@ def test_a_transparent_colour_is_never_hit_by_accident():
         before[0, :5] = key
         photo, hole = Photo(before, mode, colour_key=key), np.ones((23, 31), bool)
         assert (photo.alpha == 0).sum() == (before == key).all(axis=2).sum() > 4
-        colours = np.broadcast_to(np.array(key, np.float32).reshape(-1, 1, 1) / photo.full, (3, 23, 31))
+        colours = np.broadcast_to(np.array(key, np.float32).reshape(-1, 1, 1) / photo.white, (3, 23, 31))
         assert np.array_equal(fill(photo, hole, colours).alpha, photo.alpha)
         opaque = fill(Photo(before, mode, colour_key=key, fills_are_opaque=True), hole, colours)
-        assert (opaque.alpha == photo.full).all()
+        assert (opaque.alpha == photo.white).all()
 
 
 # Palettes

@@ -14,9 +14,10 @@ from kinds import pil, pixels, saved
 from PIL import Image
 
 from pconv.errors import ImageFileError, InputError
-from pconv.images import decode
-from pconv.images.files import check_storable, encode_photo, read_image, read_photo, write_photo
-from pconv.images.photo import Photo, from_pil
+from pconv.images.photo import Photo
+from pconv.images.pillow import from_pil
+from pconv.images.reading import MAX_PIXELS, photo_size, read_photo
+from pconv.images.writing import check_storable, encode_photo, write_photo
 
 FORMS = {"PNG": {}, "JPEG": {}, "WEBP": {}, "TIFF": {}, "GIF": {}, "BMP": {}, "AVIF": {}}
 
@@ -106,7 +107,7 @@ def test_the_limit_is_ours_and_leaves_pillows_alone(monkeypatch):
         assert "64x64 pixels, more than the 0 million" in sentence(some_file(form), max_pixels=4095)
     assert "more pixels than this program lets Pillow read" in sentence(some_file("WEBP"))  # its decoder looks itself
     assert Image.MAX_IMAGE_PIXELS == 1000
-    assert decode.MAX_PIXELS > 100e6
+    assert MAX_PIXELS > 100e6
 
 
 @pytest.mark.parametrize(
@@ -131,7 +132,7 @@ def test_missing_files_and_folders(tmp_path):
         with pytest.raises(ImageFileError, match=f"cannot read .*: {reason}"):
             read_photo(path)
         with pytest.raises(ImageFileError, match=f"cannot read .*: {reason}"):
-            read_image(path)
+            photo_size(path)
     with pytest.raises(ImageFileError, match="cannot write"):
         write_photo(Photo(pixels("RGB"), "RGB"), tmp_path / "none" / "a.png")
     assert list(tmp_path.iterdir()) == []
@@ -194,7 +195,7 @@ def test_heic_without_its_library_says_what_to_install(monkeypatch):
     with pytest.raises(ImageFileError, match=r"pip install pillow-heif"):
         read_photo(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100))
     photo = from_pil(Image.new("RGB", (8, 8)))
-    monkeypatch.setattr("pconv.images.encode.find_spec", lambda _: None)
+    monkeypatch.setattr("pconv.images.codecs.heic.find_spec", lambda _: None)
     for attempt in (encode_photo, check_storable):
         with pytest.raises(InputError, match=r"pip install pillow-heif"):
             attempt(photo, ".heic")

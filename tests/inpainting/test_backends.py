@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from pconv import Inpainter, InputError, ModelError, PConvUNet, UNetConfig, load_network, save_network
-from pconv.images.files import read_photo
+from pconv.images.reading import read_photo
 from pconv.inpainting import backends
 from pconv.inpainting.backends import BACKENDS, open_backend
 from pconv.masks.reader import MaskFile

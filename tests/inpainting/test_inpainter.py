@@ -9,7 +9,7 @@ from PIL import Image
 
 import pconv
 from pconv import Inpainter, InputError, ModelError, PConvUNet, UNetConfig, save_network
-from pconv.images.files import read_photo
+from pconv.images.reading import read_photo
 from pconv.inpainting.inpainter import _cached_inpainter
 from pconv.masks.reader import MaskFile
 

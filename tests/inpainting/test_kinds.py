@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from pconv import InputError
-from pconv.images.photo import from_pil
+from pconv.images.pillow import from_pil
 
 GENERATOR = np.random.default_rng(0)
 PIXELS = GENERATOR.integers(0, 256, (40, 50, 3), dtype=np.uint8)

@@ -14,7 +14,7 @@ import pconv
 from pconv import Inpainter, InputError
 from pconv.batch.work import Settings
 from pconv.cli.inpaint import inpaint as command
-from pconv.images.photo import from_pil
+from pconv.images.pillow import from_pil
 from pconv.inpainting.tiles import NetworkRunner, fill_holes
 from pconv.inpainting.windows import ArrayImage
 from pconv.models import SEEDS

@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 
 from pconv import DeviceMemoryError, Inpainter, InputError
-from pconv.images.files import read_photo
+from pconv.images.reading import read_photo
 from pconv.inpainting import scales as filling_wide
 from pconv.inpainting import tiles as filling
 from pconv.inpainting.regions import Box
 from pconv.inpainting.tiles import BYTES_PER_PIXEL, NetworkRunner, fill_holes
 from pconv.inpainting.windows import ArrayImage
-from pconv.masks.reader import MaskFile, hole_of
+from pconv.masks.reader import MaskFile
+from pconv.masks.sources import hole_of
 
 PHOTOS = Path(__file__).parents[2] / "examples" / "photos"
 MIB = 2**20

@@ -5,7 +5,8 @@ import pytest
 from PIL import Image
 
 from pconv.errors import InputError
-from pconv.masks.augment import DILATION, HoleFolder, augmented_hole, dilated
+from pconv.masks.augment import DILATION, HoleFolder, augmented_hole
+from pconv.masks.morphology import dilate
 
 
 @pytest.fixture
@@ -21,15 +22,6 @@ def folder(tmp_path):
 
 def generator(seed=0):
     return np.random.default_rng(seed)
-
-
-def test_dilation_by_a_disc():
-    hole = np.zeros((21, 21), bool)
-    hole[10, 10] = True
-    y, x = np.mgrid[-10:11, -10:11]
-    for reach in (0, 1, 4, 6.5):
-        assert np.array_equal(dilated(hole, reach), x**2 + y**2 <= reach**2)
-    assert not dilated(np.zeros((5, 5), bool), 3).any()
 
 
 def test_one_pixel_becomes_a_disc_of_9_to_49_px():
@@ -57,7 +49,7 @@ def test_a_hole_just_outside_of_the_piece_grows_into_it():
         assert piece.shape == (64, 64)
         if piece.any() and not piece.all():
             # The edge is straight and dilation keeps it so: no pixel at the rim is missing.
-            grown = dilated(piece, 1)
+            grown = dilate(piece, 1)
             assert np.count_nonzero(grown & ~piece) <= 2 * 64 * 1.5
 
 

@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from pconv.errors import ImageFileError, InputError
-from pconv.masks.folder import detect_polarity, find_masks, read_mask
+from pconv.masks.reader import detect_polarity, find_masks, read_mask
 
 
 def saved(path, values, mode=None):

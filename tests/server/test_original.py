@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pconv.images.files import encode_photo, read_photo
+from pconv.images.reading import read_photo
+from pconv.images.writing import encode_photo
 from pconv.server.images import copy_changes
 
 HOLE = np.s_[10:20, 5:25]

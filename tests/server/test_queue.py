@@ -14,7 +14,7 @@ from test_hostile import END, part, read_answer, request
 
 from pconv import Inpainter
 from pconv.errors import DeviceMemoryError
-from pconv.images.photo import from_pil
+from pconv.images.pillow import from_pil
 from pconv.inpainting.options import InpaintOptions
 from pconv.server.queue import CancelledFillError, FillJob, Worker
 

@@ -4,8 +4,9 @@ import torch
 from PIL import Image
 
 from pconv.errors import TrainingError
+from pconv.images.reading import find_photos
 from pconv.training.config import Stage, TrainConfig
-from pconv.training.data import BatchSplit, HoledPhotos, find_photos, stack
+from pconv.training.data import BatchSplit, HoledPhotos, stack
 from pconv.training.loading import open_data
 
 STAGE = Stage(steps=4, size=24, batch_size=4, lr=1e-3, hole_ratio=(0.2, 0.4))

@@ -3,7 +3,7 @@ import torch
 from PIL import Image
 
 from pconv.errors import TrainingError
-from pconv.masks.ratios import RATIO_BINS
+from pconv.masks.strokes import RATIO_BINS
 from pconv.training.validation import PER_BIN, hold_out, psnr_by_bin, validation_set
 
 

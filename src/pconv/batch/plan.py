@@ -11,7 +11,7 @@ from typing import Any
 
 from pconv.batch.manifest import Entry, History, read_history, temporary_mark
 from pconv.batch.pairing import PATTERN, matches, pair, same_outputs
-from pconv.batch.storage import Folder, LocalFolder, composed, is_picture
+from pconv.batch.storage import Folder, LocalFolder, composed, is_image
 from pconv.batch.work import Places, Settings, Task, digest
 from pconv.errors import InputError
 
@@ -149,13 +149,13 @@ def _listed(job: Job, history: History, problem: Callable[[str], None]) -> tuple
         if above is not None:
             photos.pop(above + job.one_mask, None)
     elif job.masks and _same(job.masks, job.photos):
-        masks = {n: s for n, s in photos.items() if is_picture(n, masks=True) and matches(n, job.pattern)}
+        masks = {n: s for n, s in photos.items() if is_image(n) and matches(n, job.pattern)}
         photos = {n: s for n, s in photos.items() if n not in masks}
     elif job.masks:
         photos = _without(photos, job.photos, [job.masks], history)
         files = _without(job.masks.files(problem), job.masks, [job.photos, job.out], history)
-        masks = {name: stamp for name, stamp in files.items() if is_picture(name, masks=True)}
-    pictures = {name: stamp for name, stamp in photos.items() if is_picture(name)}
+        masks = {name: stamp for name, stamp in files.items() if is_image(name)}
+    pictures = {name: stamp for name, stamp in photos.items() if is_image(name)}
     return pictures, masks, len(photos) - len(pictures)
 
 
@@ -196,7 +196,7 @@ def _refuse_overwriting(
         if f"{root}/{out}" in inputs:
             raise InputError(f"{root}/{out} would overwrite an input: write elsewhere, or add --force")
     if first and _inside(job.out, job.photos) is not None:
-        held = [name for name in job.out.files() if is_picture(name)]
+        held = [name for name in job.out.files() if is_image(name)]
         if held:
             raise InputError(
                 f"{job.out.place} lies in the folder of the photos and holds {len(held)} pictures, such as {held[0]}, "

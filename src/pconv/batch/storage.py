@@ -13,12 +13,7 @@ from typing import Any
 
 from pconv.errors import ImageFileError, InputError
 from pconv.files import replacing
-from pconv.images.formats import BY_SUFFIX
-
-PICTURES = frozenset(BY_SUFFIX)
-"""Suffixes of what is taken for a photo or a mask."""
-
-MASK_ONLY = frozenset({".pgm", ".pbm", ".ppm"})
+from pconv.images.codecs import SUFFIXES
 
 _WHOLE_AT_ONCE = frozenset({"memory", "s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oci"})
 """Stores in which an object appears whole or not at all; elsewhere we write beside it and rename."""
@@ -197,9 +192,9 @@ def open_folder(place: str | Path, mark: str = "") -> Folder:
     return UrlFolder(str(place))
 
 
-def is_picture(name: str, masks: bool = False) -> bool:
-    suffix = PurePosixPath(name).suffix.lower()
-    return suffix in PICTURES or (masks and suffix in MASK_ONLY)
+def is_image(name: str) -> bool:
+    """Whether a file is a photo or a mask by its suffix."""
+    return PurePosixPath(name).suffix.lower() in SUFFIXES
 
 
 def composed(name: str) -> str:

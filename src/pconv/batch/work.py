@@ -20,12 +20,14 @@ from pconv.batch.manifest import DONE, FAILED, UNCHANGED, Entry
 from pconv.batch.storage import Folder
 from pconv.errors import PconvError
 from pconv.files import sha256_of
-from pconv.images.files import check_storable, encode_photo, read_photo
 from pconv.images.photo import Photo
+from pconv.images.reading import read_photo
+from pconv.images.writing import check_storable, encode_photo
 from pconv.inpainting.inpainter import MAX_MEMORY, check_known
 from pconv.inpainting.options import InpaintOptions
 from pconv.inpainting.tiles import REVISION
-from pconv.masks.reader import HoleSource, MaskFile, hole_of, prepared
+from pconv.masks.reader import MaskFile
+from pconv.masks.sources import HoleSource, hole_of, with_opaque_fills
 from pconv.models import DEFAULT_MODEL, find_model
 
 
@@ -157,7 +159,7 @@ class Steps:
             notes.append("nothing is marked as hole, so this is the photo as it was")
             if suffix.lower() == PurePosixPath(task.photo).suffix.lower():
                 content = photo_file
-        photo = prepared(photo, sources)
+        photo = with_opaque_fills(photo, sources)
         return Piece(task, photo, hole, ratio, time.perf_counter() - start, notes, hashes, content)
 
     def fill(self, piece: Piece, fill: Any) -> None:

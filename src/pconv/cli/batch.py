@@ -121,13 +121,13 @@ def batch(
     from pconv.batch.plan import Job, make_plan
     from pconv.batch.storage import open_folder
     from pconv.batch.work import Settings
-    from pconv.images.formats import format_for
-    from pconv.masks.reader import parse_hole
+    from pconv.images.codecs import codec_for
+    from pconv.masks.sources import parse_hole
 
     mask_folder, one_mask = _split_masks(masks)
     with wrong_usage(InputError, ModelError):
         if suffix is not None:
-            format_for(suffix)
+            codec_for(suffix)
         settings = Settings(
             **asdict(options),
             **network,
@@ -191,10 +191,10 @@ def _split_masks(masks: Path | str | None) -> tuple[Path | str | None, str | Non
             if not masks.exists():
                 raise click.UsageError(f"the masks {masks} do not exist")
             return (masks, None) if masks.is_dir() else (masks.absolute().parent, masks.name)
-    from pconv.batch.storage import is_picture
+    from pconv.batch.storage import is_image
 
     above, _, name = masks.rpartition("/")
-    return (above, name) if is_picture(name, masks=True) else (masks, None)
+    return (above, name) if is_image(name) else (masks, None)
 
 
 @contextmanager

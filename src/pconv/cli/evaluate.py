@@ -110,10 +110,11 @@ def evaluate(
     with needs_extra("evaluate"):
         from pconv.evaluation import methods as known
         from pconv.evaluation.learned import Learned
-        from pconv.evaluation.protocol import bundled_photos, find_photos
+        from pconv.evaluation.protocol import bundled_photos
         from pconv.evaluation.runner import Settings
         from pconv.evaluation.session import Request, copy_markdown
         from pconv.evaluation.session import evaluate as run
+        from pconv.images.reading import find_photos
 
         with wrong_usage(PconvError):
             paths = find_photos(photos or bundled_photos())

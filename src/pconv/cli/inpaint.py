@@ -53,12 +53,14 @@ def inpaint(
         raise click.UsageError("--invert is about MASK, and there is none")
     need_place_for(out, *[path for path in (photo, mask) if path is not None], force=force)
 
-    from pconv.images.files import check_storable, read_photo, write_photo
-    from pconv.images.formats import format_for
-    from pconv.masks.reader import HoleSource, MaskFile, hole_of, parse_hole, prepared
+    from pconv.images.codecs import codec_for
+    from pconv.images.reading import read_photo
+    from pconv.images.writing import check_storable, write_photo
+    from pconv.masks.reader import MaskFile
+    from pconv.masks.sources import HoleSource, hole_of, parse_hole, with_opaque_fills
 
     with wrong_usage(InputError):
-        format_for(out.suffix)
+        codec_for(out.suffix)
         sources: list[HoleSource] = [parse_hole(text) for text in holes]
     if mask is not None:
         sources.append(MaskFile(mask))
@@ -79,7 +81,7 @@ def inpaint(
         if verbose:
             click.echo(computes_with(inpainter.backend), err=True)
         notes += inpainter.notes(options)
-        picture = inpainter.fill_photo(prepared(picture, sources), hole, options)
+        picture = inpainter.fill_photo(with_opaque_fills(picture, sources), hole, options)
     else:
         what = "the mask marks" if mask is not None and not holes else "the holes come to"
         hint = " (--invert fills the black part)" if mask is not None and not options.invert else ""

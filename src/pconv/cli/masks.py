@@ -99,7 +99,7 @@ def augment(
     import numpy as np
 
     from pconv.masks.augment import HoleFolder
-    from pconv.masks.folder import detect_polarity, find_masks
+    from pconv.masks.reader import detect_polarity, find_masks
 
     width, height = size
     if out.exists() and folder.exists() and out.samefile(folder):
@@ -133,8 +133,7 @@ def flow(source: Path, out: Path, every: int, limit: int | None, ratio: tuple[fl
     """
     import numpy as np
 
-    from pconv.masks.flow import frame_pairs, occlusion_hole, read_frames
-    from pconv.masks.preview import Preview
+    from pconv.masks.flow import Preview, frame_pairs, occlusion_hole, read_frames
 
     low, high = ratio
     seen: list[float] = []

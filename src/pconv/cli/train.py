@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from pconv.cli.common import PathType, make_folder, needs_extra, progress, writing_to, wrong_usage
-from pconv.errors import InputError, TrainingError
+from pconv.errors import InputError
 
 
 @click.command()
@@ -44,10 +44,10 @@ def train(config: Path, overrides: tuple[str, ...], out: Path, resume: bool, vgg
 def shards(photos: Path, out: Path, shard_mb: float, short_side: int | None, seed: int) -> None:
     """Pack a folder of photos, in a random order, into WebDataset shards to train from (shards=OUT)."""
     with needs_extra("train"):
-        from pconv.training.data import find_photos
+        from pconv.images.reading import find_photos
         from pconv.training.shards import write_shards
 
-    with wrong_usage(TrainingError):
+    with wrong_usage(InputError):
         paths = find_photos(photos)
     make_folder(out)
     if any(out.glob("shard-*.tar")):

@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pconv.errors import EvaluationError
+from pconv.errors import EvaluationError, ImageFileError
+from pconv.images.reading import read_photo
 
 Pixels = NDArray[np.uint8]
 Hole = NDArray[np.bool_]
@@ -161,9 +162,8 @@ def _result(path: Path, shape: tuple[int, ...]) -> Pixels:
     if not path.is_file():
         raise EvaluationError("it ended well, and wrote no {out}")
     try:
-        with Image.open(path) as image:
-            pixels = np.array(image.convert("RGB"))
-    except (OSError, ValueError, SyntaxError) as error:
+        pixels = read_photo(path, "{out}").rgb()
+    except ImageFileError as error:
         raise EvaluationError(f"what it wrote to {{out}} is no image: {error}") from error
     if pixels.shape != shape:
         raise EvaluationError(f"it wrote {pixels.shape[1]}x{pixels.shape[0]} px for a photo of {shape[1]}x{shape[0]}")

@@ -7,7 +7,7 @@ import math
 
 from pconv.evaluation.protocol import Cell
 from pconv.evaluation.summary import Metric, Results
-from pconv.masks.ratios import RATIO_BINS
+from pconv.masks.strokes import RATIO_BINS
 
 _STYLES = {False: "-", True: "--"}
 _SPREAD = 0.012

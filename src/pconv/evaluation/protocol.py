@@ -14,12 +14,13 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from pconv.errors import ImageFileError, InputError
 from pconv.evaluation.mask_set import drawn_hole
-from pconv.masks.folder import read_mask
-from pconv.masks.ratios import RATIO_BINS
-from pconv.training.crops import photos_below
+from pconv.images.reading import read_photo
+from pconv.masks.reader import read_mask
+from pconv.masks.strokes import RATIO_BINS
 
 Pixels = NDArray[np.uint8]
 Hole = NDArray[np.bool_]
@@ -227,11 +228,7 @@ def fitted(photo: Path, size: tuple[int, int]) -> Pixels:
         ImageFileError: the file cannot be read.
         InputError: the photo is smaller than ``size``.
     """
-    from PIL import Image
-
-    from pconv.images.files import read_image
-
-    image = read_image(photo).convert("RGB")
+    image = Image.fromarray(read_photo(photo).rgb())
     height, width = size
     scale = min(image.height / height, image.width / width)
     if scale < 1:
@@ -245,20 +242,6 @@ def fitted(photo: Path, size: tuple[int, int]) -> Pixels:
     return np.array(image.crop((left, top, left + width, top + height)))
 
 
-def find_photos(folder: Path) -> list[Path]:
-    """All photos below ``folder``, of any format that Pillow reads, sorted by path.
-
-    Raises:
-        InputError: no such folder, or no photo in it.
-    """
-    if not folder.is_dir():
-        raise InputError(f"no folder of photos at {folder}")
-    photos = photos_below(folder)
-    if not photos:
-        raise InputError(f"no photos (.jpg, .png, .webp, .tif and what else Pillow reads) below {folder}")
-    return photos
-
-
 def bundled_photos() -> Path:
     """The folder of small photos that comes with pconv, for a first look."""
     return Path(str(files("pconv") / "evaluation" / "photos"))
@@ -270,17 +253,15 @@ def readable_photos(paths: Sequence[Path]) -> tuple[list[Path], list[tuple[int, 
     Raises:
         InputError: none can be read.
     """
-    from pconv.images.files import read_image
-
     good, sizes, problems = [], [], []
     for path in paths:
         try:
-            image = read_image(path)
+            photo = read_photo(path)
         except ImageFileError as error:
             problems.append(str(error))
             continue
         good.append(path)
-        sizes.append((image.height, image.width))
+        sizes.append((photo.height, photo.width))
     if not good:
         raise InputError(f"none of the {len(paths)} photos can be read: {problems[0]}")
     return good, sizes, problems

@@ -28,7 +28,7 @@ from pconv.evaluation.tables import (
     wins_and_losses,
 )
 from pconv.files import replacing, sha256_of
-from pconv.masks.ratios import RATIO_BINS
+from pconv.masks.strokes import RATIO_BINS
 
 _PACKAGES = (
     "pconv",

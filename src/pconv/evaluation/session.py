@@ -30,7 +30,7 @@ from pconv.evaluation.protocol import (
 from pconv.evaluation.runner import Failure, Settings, Task, make_tasks, pair_digest, run
 from pconv.evaluation.summary import Results
 from pconv.files import replacing
-from pconv.masks.folder import detect_polarity, find_masks
+from pconv.masks.reader import detect_polarity, find_masks
 
 SMALLEST_SIDE = 64
 """Of made masks, px: below this SSIM's window and the network see little more than border."""

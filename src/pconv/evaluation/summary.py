@@ -11,7 +11,7 @@ from pconv.evaluation.methods import Method
 from pconv.evaluation.protocol import CELLS, Cell, Pair
 from pconv.evaluation.runner import Score
 from pconv.evaluation.statistics import Estimate, estimate, verdict
-from pconv.masks.ratios import RATIO_BINS
+from pconv.masks.strokes import RATIO_BINS
 
 
 class Metric(NamedTuple):

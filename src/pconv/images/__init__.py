@@ -1,1 +1,1 @@
-"""Photos as people have them: files to pixels and back with nothing lost, colours for the network, and holes."""
+"""Image files: photos with all their metadata, read and written without loss, and their colours for the network."""

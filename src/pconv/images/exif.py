@@ -1,18 +1,17 @@
-"""EXIF data: its orientation, and the small picture in it that would still show what was removed."""
+"""EXIF data: its orientation, and its thumbnail, which would still show what was removed."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from io import BytesIO
 
 from PIL import Image
 
 from pconv.images import ifd
-from pconv.images.previews import without_pictures
+from pconv.images.metadata import without_pictures
 
-_XMP_ORIENTATION = re.compile(rb"(tiff:Orientation(?:\s*=\s*[\"']|>))([1-8])")
 MARK = b"Exif\0\0"
+"""What stands before EXIF data in JPEG files and in Pillow's ``info``."""
 
 
 def without_mark(exif: bytes) -> bytes:
@@ -21,7 +20,7 @@ def without_mark(exif: bytes) -> bytes:
 
 
 def with_orientation(exif: bytes, orientation: int) -> bytes:
-    """The same data, of the same length, that says ``orientation`` wherever it says one; broken data as it is."""
+    """The same data, of the same length, with ``orientation`` in every orientation tag; broken data as it is."""
     try:
         order, place = ifd.header(exif)
         first, following = ifd.read(exif, order, place)
@@ -36,17 +35,14 @@ def with_orientation(exif: bytes, orientation: int) -> bytes:
     return bytes(patched)
 
 
-def xmp_with_orientation(xmp: bytes, orientation: int) -> bytes:
-    return _XMP_ORIENTATION.sub(rb"\g<1>%d" % orientation, xmp)
-
-
-def scrubbed(exif: bytes) -> bytes:
+def without_previews(exif: bytes) -> bytes:
     """The same data without any picture but the thumbnail."""
     found = _thumbnail(exif)
     return without_pictures(exif, (found[0], found[0] + found[1]) if found else (0, 0))
 
 
 def has_thumbnail(exif: bytes) -> bool:
+    """Whether there is a thumbnail that :func:`with_thumbnail` can draw again."""
     return _thumbnail(exif) is not None
 
 
@@ -55,8 +51,8 @@ def with_thumbnail(exif: bytes, picture: Callable[[int, int], Image.Image]) -> b
 
     Args:
         exif: data in which :func:`has_thumbnail`; all else in it, makers' notes too, stays where it is.
-        picture: makes the new one, (width, height) at most, as stored. If it does not fit in the old one's bytes at
-            any quality, there is no thumbnail any more.
+        picture: makes the new one as stored, at most (width, height). If it fits in the old one's bytes at no
+            quality, the thumbnail is removed.
     """
     found = _thumbnail(exif)
     if found is None:

@@ -1,4 +1,4 @@
-"""Pictures whose pixels are indices: what is known keeps its index, what is filled gets the nearest colour."""
+"""Images of few colours: palettes, whose nearest colour a fill gets, and black and white."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from PIL import Image
 
 CLOSE = 3
 """A palette colour that is off by no more than this in each of R, G and B is as good as a new entry."""
+
+HALFTONE = 0.2
+"""Changes between black and white per pixel along a row. Scanned text has about 0.05, a dithered photo 0.3 to 0.7."""
 
 
 @dataclass
@@ -47,10 +50,12 @@ class Palette:
         return cls(colours, alphas, used, max(room, len(colours)))
 
     def copy(self) -> Palette:
+        """The same palette with arrays of its own."""
         return Palette(self.colours.copy(), self.alphas.copy(), self.used, self.room)
 
     @property
     def is_opaque(self) -> bool:
+        """Whether no entry is transparent."""
         return bool((self.alphas == 255).all())
 
     def indices_of(self, wanted: NDArray[np.uint8], alphas: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -84,9 +89,9 @@ class Palette:
             return
         new = colours if len(colours) <= share else _representatives(colours, counts, share)
         end = self.used + len(new)
-        grown = max(end - len(self.colours), 0)
-        self.colours = np.concatenate([self.colours, np.zeros((grown, 3), np.uint8)])
-        self.alphas = np.concatenate([self.alphas, np.zeros(grown, np.uint8)])
+        added = max(end - len(self.colours), 0)
+        self.colours = np.concatenate([self.colours, np.zeros((added, 3), np.uint8)])
+        self.alphas = np.concatenate([self.alphas, np.zeros(added, np.uint8)])
         self.colours[self.used : end] = new
         self.alphas[self.used : end] = alpha
         self.used = end
@@ -108,3 +113,24 @@ def _representatives(colours: NDArray[np.uint8], counts: NDArray[np.intp], share
     repeated = np.repeat(colours, np.minimum(counts, 256), axis=0)
     found = Image.fromarray(repeated[None]).quantize(share, Image.Quantize.MEDIANCUT).getpalette("RGB") or []
     return np.unique(np.array(found, np.uint8).reshape(-1, 3)[:share], axis=0)
+
+
+def as_bits(values: NDArray[np.float32], known: NDArray[np.bool_], filled: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Greys as black or white: clean edges in line art, dots in halftones.
+
+    Args:
+        values: ``(n,)`` in 0..1, one for each True in ``filled``.
+        known: ``(h, w)``: the image around them.
+        filled: ``(h, w)``.
+
+    Returns:
+        ``(n,)``, True = white. In line art, white from 50 % grey; in halftones, dithered (Floyd and Steinberg).
+    """
+    pairs = ~(filled[:, 1:] | filled[:, :-1])
+    changes = (known[:, 1:] != known[:, :-1]) & pairs
+    if changes.sum() <= HALFTONE * pairs.sum():
+        return values >= 0.5
+    greys = known.astype(np.uint8) * np.uint8(255)
+    greys[filled] = (values * 255).round()
+    dots: NDArray[np.bool_] = np.asarray(Image.fromarray(greys).convert("1"))
+    return dots[filled]

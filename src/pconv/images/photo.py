@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, final
 
@@ -9,28 +10,33 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pconv.images.bilevel import as_bits
-from pconv.images.colour import ColourSpace, Plain
+from pconv.errors import InputError
+from pconv.images.colour.conversion import ColourSpace
 from pconv.images.metadata import Metadata
-from pconv.images.palette import Palette
+from pconv.images.palette import Palette, as_bits
 
 COLOURS = {"1": 1, "L": 1, "LA": 1, "P": 1, "PA": 1, "RGB": 3, "RGBA": 3, "RGBX": 3, "CMYK": 4, "YCbCr": 3}
 """How many of a mode's channels are colours; what follows is alpha (or RGBX's padding)."""
 
-SURROUNDINGS = 16
+CONTEXT = 16
 """Pixels around a window from which CMYK photos learn how their colours are separated into inks."""
+
+STRIP = 2**20
+"""Pixels of which floating-point values are made at a time."""
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class Photo:
-    """A photo as it is stored: nothing is converted before it is looked at, and then only the window looked at.
+    """An image with its metadata, in the mode and depth in which it is stored.
+
+    Windows are converted to colours and back only when the network needs them. Other pixels keep every bit.
 
     Attributes:
         pixels: ``(H, W, C)``, upright; bool (mode "1"), uint8 or uint16.
         mode: what the channels are: "1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr"; 16-bit ones
             are called "I;16" (grey; "I;16B" where Pillow said so), "LA;16", "RGB;16", "RGBA;16", "CMYK;16".
-        space: how its values become colours for the network, and back.
+        space: how stored values become colours for the network, and back.
         palette: of modes "P" and "PA".
         colour_key: the stored value (grey), or values (RGB), that PNG declares transparent.
         metadata: what the file held beside the pixels.
@@ -40,7 +46,7 @@ class Photo:
 
     pixels: NDArray[Any]
     mode: str
-    space: ColourSpace = field(default_factory=Plain)
+    space: ColourSpace = field(default_factory=ColourSpace)
     palette: Palette | None = None
     colour_key: tuple[int, ...] | None = None
     metadata: Metadata = field(default_factory=Metadata)
@@ -49,24 +55,27 @@ class Photo:
 
     @property
     def height(self) -> int:
+        """Pixels from top to bottom."""
         return int(self.pixels.shape[0])
 
     @property
     def width(self) -> int:
+        """Pixels from left to right."""
         return int(self.pixels.shape[1])
 
     @property
-    def full(self) -> int:
-        """The stored value of white: 1, 255 or 65535."""
+    def white(self) -> int:
+        """The largest stored value: 1, 255 or 65535."""
         return 1 if self.pixels.dtype == np.bool_ else int(np.iinfo(self.pixels.dtype).max)
 
     @property
-    def colours(self) -> int:
-        """How many of the channels are colours."""
+    def colour_channels(self) -> int:
+        """How many of the channels are colours and not alpha."""
         return 1 if self.mode.startswith("I;16") else COLOURS[self.mode.removesuffix(";16")]
 
     @property
     def has_alpha(self) -> bool:
+        """Whether some pixel could be transparent: by a channel, a palette's entry or a colour key."""
         if self.palette is not None:
             return self.mode == "PA" or not self.palette.is_opaque
         return self.colour_key is not None or self._alpha_channel is not None
@@ -88,7 +97,7 @@ class Photo:
             entries: NDArray[Any] = self.palette.alphas[np.minimum(window[..., 0], len(self.palette.alphas) - 1)]
             return entries
         transparent: NDArray[np.bool_] = (window == np.array(self.colour_key, window.dtype)).all(axis=2)
-        alpha: NDArray[Any] = np.where(transparent, 0, self.full).astype(window.dtype)
+        alpha: NDArray[Any] = np.where(transparent, 0, self.white).astype(window.dtype)
         return alpha
 
     def copy(self) -> Photo:
@@ -96,34 +105,45 @@ class Photo:
         palette = self.palette.copy() if self.palette is not None else None
         return replace(self, pixels=self.pixels.copy(), palette=palette)
 
-    def with_notes(self, *notes: str) -> Photo:
-        """The same photo, pixels shared, with more to say."""
-        return replace(self, notes=self.notes + notes)
-
     def read(self, rows: slice, columns: slice) -> NDArray[np.float32]:
-        """One window's colours for the network: ``(3, h, w)`` in 0..1, R, G, B with sRGB's tone curve.
+        """One window's colours for the network: ``(3, h, w)`` float32 in 0..1, R, G, B with sRGB's tone curve.
 
-        Deterministic: a window's colours depend on its own pixels alone. No float copy of the whole photo is made.
+        A window's colours depend on its own pixels alone. No float copy of the whole photo is made.
         """
         colours = self.space.colours(self._values(rows, columns))
         return np.ascontiguousarray(np.broadcast_to(colours, (*colours.shape[:2], 3)).transpose(2, 0, 1))
 
+    def rgb(self) -> NDArray[np.uint8]:
+        """All colours that the network sees, ``(H, W, 3)`` uint8; may share the photo's memory. Alpha is left out."""
+        if type(self.space) is ColourSpace and self.pixels.dtype == np.uint8 and self.mode.startswith("RGB"):
+            return self.pixels[..., :3]
+        result = np.empty((self.height, self.width, 3), np.uint8)
+        for rows in self.strips():
+            result[rows] = (self.read(rows, slice(None)) * 255).round().transpose(1, 2, 0)
+        return result
+
+    def strips(self) -> Iterator[slice]:
+        """Slices of rows that cover the photo, with about :data:`STRIP` pixels each."""
+        step = max(STRIP // self.width, 1)
+        for top in range(0, self.height, step):
+            yield slice(top, min(top + step, self.height))
+
     def write(self, rows: slice, columns: slice, colours: NDArray[np.float32], opacity: NDArray[np.float32]) -> None:
-        """Put colours into :attr:`pixels`: the way back of :meth:`read`.
+        """Put colours into :attr:`pixels`, the inverse of :meth:`read`.
 
         Args:
             rows, columns: the window.
             colours: ``(3, h, w)`` in 0..1.
-            opacity: ``(h, w)`` in 0..1. Where it is 0, pixels stay bit for bit; where it is 1 they are replaced; in
-                between, they are blended with what was there, in the photo's own values. Palettes have the blend's
-                nearest colours, 1-bit pictures black or white (dots, where they are halftones).
+            opacity: ``(h, w)`` in 0..1. Where it is 0, pixels stay bit for bit; where it is 1, they are replaced. In
+                between, old and new are blended in the photo's own values. A palette's nearest colour is taken. 1-bit
+                images get black or white, and dots where they are halftones.
         """
         touched = np.asarray(opacity) > 0
         if not touched.any():
             return
         target = self.pixels[rows, columns]
-        if self.space.looks_around:
-            new = self._stored_with_surroundings(rows, columns, colours, touched)[touched]
+        if self.space.needs_context:
+            new = self._stored_in_context(rows, columns, colours, touched)[touched]
         else:
             new = self.space.stored(colours.transpose(1, 2, 0)[touched])
         old = self._values(rows, columns)[touched]
@@ -135,20 +155,20 @@ class Photo:
 
     def _values(self, rows: slice, columns: slice) -> NDArray[np.float32]:
         """A window's colour channels, ``(h, w, n)`` in 0..1: palettes are looked up, alpha is left out."""
-        window = self.pixels[rows, columns, : self.colours]
+        window = self.pixels[rows, columns, : self.colour_channels]
         if self.palette is not None:
             window = self.palette.colours[np.minimum(window[..., 0], len(self.palette.colours) - 1)]
-        full = 255 if self.palette is not None else self.full
+        full = 255 if self.palette is not None else self.white
         values: NDArray[np.float32] = window.astype(np.float32) / np.float32(full)
         return values
 
-    def _stored_with_surroundings(
+    def _stored_in_context(
         self, rows: slice, columns: slice, colours: NDArray[np.float32], touched: NDArray[np.bool_]
     ) -> NDArray[np.float32]:
         top, bottom, _ = rows.indices(self.height)
         left, right, _ = columns.indices(self.width)
-        wide_rows = slice(max(top - SURROUNDINGS, 0), bottom + SURROUNDINGS)
-        wide_columns = slice(max(left - SURROUNDINGS, 0), right + SURROUNDINGS)
+        wide_rows = slice(max(top - CONTEXT, 0), bottom + CONTEXT)
+        wide_columns = slice(max(left - CONTEXT, 0), right + CONTEXT)
         known = self._values(wide_rows, wide_columns)
         inner = (
             slice(top - wide_rows.start, bottom - wide_rows.start),
@@ -158,7 +178,7 @@ class Photo:
         filled[inner] = touched
         picture = np.zeros((*known.shape[:2], 3), np.float32)
         picture[inner] = colours.transpose(1, 2, 0)
-        return self.space.stored_beside(picture, known, filled)[inner]
+        return self.space.stored_in_context(picture, known, filled)[inner]
 
     def _store(self, target: NDArray[Any], touched: NDArray[np.bool_], values: NDArray[np.float32]) -> None:
         """Round ``(n, channels)`` values in 0..1 to what the pixels can hold."""
@@ -174,18 +194,18 @@ class Photo:
             elif self.fills_are_opaque:  # one of the two colours is transparent: what is opaque has the other
                 target[touched, 0] = not self.colour_key[0]
         else:
-            rounded = (values * self.full).round().astype(self.pixels.dtype)
+            rounded = (values * self.white).round().astype(self.pixels.dtype)
             if self.colour_key is not None:
                 rounded = self._beside_key(rounded, target[touched])
-            target[touched, : self.colours] = rounded
+            target[touched, : self.colour_channels] = rounded
         if self.fills_are_opaque and self._alpha_channel is not None:
-            target[touched, self._alpha_channel] = self.full
+            target[touched, self._alpha_channel] = self.white
 
     def _beside_key(self, new: NDArray[Any], old: NDArray[Any]) -> NDArray[Any]:
         """New values that do not happen to be the transparent one; what was transparent stays so if alpha is kept."""
         key = np.array(self.colour_key, new.dtype)
         beside = key.copy()
-        beside[0] = key[0] + 1 if key[0] < self.full else key[0] - 1
+        beside[0] = key[0] + 1 if key[0] < self.white else key[0] - 1
         new[(new == key).all(axis=1)] = beside
         if not self.fills_are_opaque:
             transparent = (old == key).all(axis=1)
@@ -198,21 +218,37 @@ class Photo:
         Raises:
             InputError: Pillow has no mode for 16 bits per channel but for grey.
         """
-        from pconv.images import pil
+        if self.mode.endswith(";16") and self.mode != "I;16":
+            raise InputError(f"Pillow has no mode for {self.mode} photos; use their pixels as an array")
+        size = self.width, self.height
+        if self.mode == "1":
+            image = Image.fromarray(self.pixels[..., 0])
+        elif self.mode.startswith("I;16"):
+            stored = ">u2" if self.mode == "I;16B" else "<u2"
+            image = Image.frombytes(self.mode, size, self.pixels[..., 0].astype(stored).tobytes())
+        else:
+            image = Image.frombuffer(self.mode, size, np.ascontiguousarray(self.pixels), "raw", self.mode, 0, 1)
+            if image.readonly:  # it shares the photo's memory
+                image = image.copy()
+        image.info = self._pillow_info()
+        if self.palette is not None:
+            image.putpalette(self.palette.colours.tobytes(), "RGB")
+            if self.mode == "P" and not self.palette.is_opaque and "transparency" not in image.info:
+                image.info["transparency"] = self.palette.alphas.tobytes()
+        return image
 
-        return pil.image_of(self)
+    def _pillow_info(self) -> dict[Any, Any]:
+        metadata = self.metadata
+        info = dict(metadata.info)
+        if not info:
+            found = {"exif": metadata.exif, "xmp": metadata.xmp, "icc_profile": metadata.icc, "dpi": metadata.dpi}
+            info = {key: content for key, content in found.items() if content}
+            if self.colour_key is not None:
+                info["transparency"] = self.colour_key if len(self.colour_key) > 1 else self.colour_key[0]
+        elif metadata.exif and "exif" not in info:
+            info["exif"] = metadata.exif
+        return info
 
     @property
     def _alpha_channel(self) -> int | None:
-        return self.colours if self.mode.removesuffix(";16") in ("LA", "PA", "RGBA") else None
-
-
-def from_pil(image: Image.Image) -> Photo:
-    """A photo with the image's pixels, which are taken as they stand, and all that its ``info`` says.
-
-    Raises:
-        InputError: an image of a mode that has no colours known to us, such as "LAB", "F" or "I".
-    """
-    from pconv.images import pil
-
-    return pil.photo_of(image)
+        return self.colour_channels if self.mode.removesuffix(";16") in ("LA", "PA", "RGBA") else None

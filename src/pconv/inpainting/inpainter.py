@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pconv.errors import DeviceMemoryError, InputError
-from pconv.images.photo import Photo, from_pil
+from pconv.images.photo import Photo
+from pconv.images.pillow import from_pil
 from pconv.inpainting.backends import Backend, open_backend
 from pconv.inpainting.options import InpaintOptions
 from pconv.inpainting.tiles import BYTES_PER_PIXEL, NetworkRunner, fill_holes
 from pconv.inpainting.windows import WindowedImage, array_image, photo_image
-from pconv.masks.morphology import grown
+from pconv.masks.morphology import dilate
 from pconv.masks.reader import hole_from_image
 from pconv.models import BUNDLED, DEFAULT_MODEL, GRAPH, find_model
 
@@ -287,7 +288,7 @@ def hole_of_mask(mask: Mask, size: tuple[int, int], options: InpaintOptions | No
     if hole.shape != tuple(size):
         got = f"{hole.shape[1]}x{hole.shape[0]}" if hole.ndim == 2 else f"an array of shape {hole.shape}"
         raise InputError(f"the mask is {got} and the image {size[1]}x{size[0]} pixels: they must be of one size")
-    hole = grown(~hole if options.invert else hole, options.grow)
+    hole = dilate(~hole if options.invert else hole, options.grow)
     check_known(hole)
     return hole
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pconv.masks.morphology import grown
+from pconv.masks.morphology import dilate
 
 WIDE = 100
 """Pixels from the nearest known one: a hole that has pixels as deep is wide (docs/wide-holes.md)."""
@@ -47,14 +47,14 @@ def deep_inside(hole: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
         hole: ``(H, W)``.
     """
     core = _deeper(hole, WIDE)
-    return None if core is None else grown(core, WIDE - DEEP) & ~grown(~hole, DEEP)
+    return None if core is None else dilate(core, WIDE - DEEP) & ~dilate(~hole, DEEP)
 
 
 def _deeper(hole: NDArray[np.bool_], depth: int) -> NDArray[np.bool_] | None:
     """``(H, W)``: the pixels of the hole that are deeper than ``depth``; None where none is."""
     if not _holds_a_square(hole, depth // 2):
         return None
-    core = hole & ~grown(~hole, depth)
+    core = hole & ~dilate(~hole, depth)
     return core if core.any() else None
 
 
@@ -72,7 +72,7 @@ def depth_steps(hole: NDArray[np.bool_], deepest: float, steps: int) -> NDArray[
     """
     passed = np.zeros(hole.shape, np.uint8)
     for depth in np.linspace(0, deepest, steps + 1)[1:]:
-        deeper = hole & ~grown(~hole, round(depth))
+        deeper = hole & ~dilate(~hole, round(depth))
         if not deeper.any():
             break
         passed += deeper
@@ -123,7 +123,7 @@ def needed_of_smaller(deep: NDArray[np.bool_], smaller: Smaller) -> NDArray[np.b
     height, width = (-(-side // smaller.scale) for side in deep.shape)
     padded = np.pad(deep, [(0, -side % smaller.scale) for side in deep.shape])
     some = np.asarray(padded.reshape(height, smaller.scale, width, smaller.scale).any(axis=(1, 3)))
-    return grown(some, _REACH) & smaller.hole
+    return dilate(some, _REACH) & smaller.hole
 
 
 def cell_means(image: NDArray[np.float16]) -> NDArray[np.float32]:

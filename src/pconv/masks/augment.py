@@ -10,15 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pconv.errors import InputError
-from pconv.masks.folder import read_mask
+from pconv.masks.morphology import dilate
+from pconv.masks.reader import Hole, read_mask
 
 DILATION = 9, 49
 """Smallest and largest diameter in px of the disc that holes are dilated with."""
 
+BINARISE_AT = 0.6
+"""Part of the value range from which raw masks of optical flow are white (Liu et al., section 4)."""
+
 _TRIES = 100
 _CACHE_BYTES = 256 * 2**20
-
-Hole = NDArray[np.bool_]
 
 
 def augmented_hole(hole: Hole, height: int, width: int, *, generator: np.random.Generator) -> Hole:
@@ -55,24 +57,14 @@ def augmented_hole(hole: Hole, height: int, width: int, *, generator: np.random.
     piece = cv2.warpAffine(
         hole.astype(np.uint8), from_piece, (columns, rows), flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
     )
-    return dilated(piece.astype(bool), reach)[margin : margin + height, margin : margin + width]
-
-
-def dilated(hole: Hole, reach: float) -> Hole:
-    """Everything within ``reach`` px of a hole's pixel."""
-    import cv2
-
-    if not hole.any():
-        return hole
-    distance = cv2.distanceTransform((~hole).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    return np.asarray(distance <= reach + 1e-3)
+    return dilate(piece.astype(bool), reach)[margin : margin + height, margin : margin + width]
 
 
 class HoleFolder:
     """Holes for training from a folder of mask files.
 
     Args:
-        paths: the files, see :func:`pconv.masks.folder.find_masks`.
+        paths: the files, see :func:`pconv.masks.reader.find_masks`.
         white_is_hole: their polarity.
     """
 
@@ -109,7 +101,7 @@ class HoleFolder:
         if number in self._packed:
             bits, shape = self._packed[number]
             return np.unpackbits(bits, count=shape[0] * shape[1]).view(bool).reshape(shape)
-        hole = read_mask(self.paths[number], self.white_is_hole)
+        hole = read_mask(self.paths[number], self.white_is_hole, BINARISE_AT)
         bits = np.packbits(hole)
         if bits.nbytes <= self._room:
             self._room -= bits.nbytes

@@ -1,8 +1,8 @@
-"""Growing a hole by a round brush, on bits packed into words: fast on large photos with numpy alone."""
+"""Dilation of a mask, on bits packed into words: fast on large images with numpy alone."""
 
 from __future__ import annotations
 
-from math import isqrt
+from math import floor, sqrt
 from typing import Any
 
 import numpy as np
@@ -11,28 +11,34 @@ from numpy.typing import NDArray
 Words = NDArray[np.uint64]
 
 
-def grown(hole: NDArray[np.bool_], pixels: int) -> NDArray[np.bool_]:
-    """``(H, W)`` hole with every pixel added that is at most ``pixels`` away from it (Euclidean distance).
+def dilate(mask: NDArray[np.bool_], radius: float, square: bool = False) -> NDArray[np.bool_]:
+    """``(H, W)`` mask with every pixel added that is at most ``radius`` away from it.
 
-    The disc is a stack of horizontal strokes: the hole widened step by step, and each width moved up and down by
-    the rows that have it.
+    The disc is a stack of horizontal strokes: the mask is widened step by step, and each width is moved up and down
+    by the rows that have it.
+
+    Args:
+        mask: ``(H, W)`` bool.
+        radius: pixels, 0 or more; need not be whole.
+        square: the distance is the larger of the horizontal and the vertical one, not the Euclidean one.
     """
-    if pixels <= 0 or not hole.any():
-        return hole.copy()
-    top, bottom = _extent(np.any(hole, axis=1), pixels)
-    left, right = _extent(np.any(hole, axis=0), pixels)
-    result = hole.copy()
-    result[top:bottom, left:right] = _grown(hole[top:bottom, left:right], pixels)
+    if radius <= 0 or not mask.any():
+        return mask.copy()
+    margin = floor(radius)
+    top, bottom = _extent(np.any(mask, axis=1), margin)
+    left, right = _extent(np.any(mask, axis=0), margin)
+    result = mask.copy()
+    result[top:bottom, left:right] = _dilated(mask[top:bottom, left:right], radius, square)
     return result
 
 
-def _grown(hole: NDArray[np.bool_], pixels: int) -> NDArray[np.bool_]:
-    height, width = hole.shape
-    widened = _packed(hole)
+def _dilated(mask: NDArray[np.bool_], radius: float, square: bool) -> NDArray[np.bool_]:
+    height, width = mask.shape
+    widened = _packed(mask)
     result = np.zeros_like(widened)
     reach = 0
-    for away in range(pixels, -1, -1):
-        while reach < isqrt(pixels * pixels - away * away):
+    for away in range(floor(radius), -1, -1):
+        while reach < floor(radius if square else sqrt(radius * radius - away * away)):
             widened = widened | _left(widened) | _right(widened)
             reach += 1
         if away < height:
@@ -41,11 +47,11 @@ def _grown(hole: NDArray[np.bool_], pixels: int) -> NDArray[np.bool_]:
     return np.unpackbits(result.byteswap().view(np.uint8), axis=1, count=width).astype(np.bool_)
 
 
-def _packed(hole: NDArray[np.bool_]) -> Words:
+def _packed(mask: NDArray[np.bool_]) -> Words:
     """64 pixels of a row per word, the leftmost in its highest bit."""
-    height, width = hole.shape
+    height, width = mask.shape
     bits = np.zeros((height, -(-width // 64) * 8), np.uint8)
-    packed = np.packbits(hole, axis=1)
+    packed = np.packbits(mask, axis=1)
     bits[:, : packed.shape[1]] = packed
     return bits.view(">u8").astype(np.uint64)
 

@@ -1,48 +1,45 @@
-"""What is to be filled: a mask's bright half, what is transparent, one colour, rectangles; True = hole."""
+"""The reader of masks: every mask file and mask image is read here. True = hole, to be filled.
+
+What is white marks the hole, from 50 % grey on. Colours count by their luminance, and transparent pixels as black.
+"""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from pconv.errors import InputError
-from pconv.images.colour import NaiveCmyk, Plain
-from pconv.images.files import read_photo
-from pconv.images.formats import BY_NAME
-from pconv.images.orientation import upright
-from pconv.images.photo import Photo, from_pil
-from pconv.masks.morphology import grown
+from pconv.images.colour.conversion import ColourSpace, NaiveCmyk
+from pconv.images.metadata import upright
+from pconv.images.photo import Photo
+from pconv.images.pillow import from_pil
+from pconv.images.reading import find_photos, read_photo
 
 Hole = NDArray[np.bool_]
 
-MOST_GROWTH = 1000
-LOSSY_TOLERANCE = 30
-"""How far JPEG at usual qualities takes a painted colour away from what was painted."""
+WHITE_FROM = 0.5
+"""Part of the value range from which a mask's pixel is white."""
 
 _LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)
 """ITU-R BT.601, as everywhere where a colour mask becomes grey."""
 
+_ROUNDING = 1e-6
+"""The sum of an even grey's three parts may be less than the grey by so much."""
 
-class HoleSource(Protocol):
-    """Something that says where the hole is."""
-
-    def hole(self, photo: Photo, notes: list[str] | None = None) -> Hole:
-        """``(H, W)`` of the upright photo, True = fill; adds sentences for the user to ``notes``."""
+_VOTERS = 200
+_UNCLEAR = 0.4, 0.6
+"""Median parts of white between which a folder's polarity is not clear; hole ratios seldom exceed 0.6."""
 
 
 @dataclass(frozen=True)
 class MaskFile:
-    """An image whose bright half, from 50 % grey, is the hole; what is transparent in it counts as black.
-
-    If nothing in it is bright, but some of it is transparent, then the mask is what is not: strokes of any colour
-    on nothing.
+    """A mask file that belongs to a photo: its white pixels are the hole.
 
     Attributes:
         source: a file, or its bytes.
@@ -55,7 +52,9 @@ class MaskFile:
     name: str = ""
 
     def hole(self, photo: Photo, notes: list[str] | None = None) -> Hole:
-        """Where the mask is bright.
+        """``(H, W)`` of the upright photo.
+
+        A mask without an orientation of its own is turned like the photo, if it has the photo's stored size.
 
         Raises:
             ImageFileError: it cannot be read.
@@ -63,14 +62,14 @@ class MaskFile:
         """
         name = self.name or (str(self.source) if isinstance(self.source, Path) else "the mask")
         mask = read_photo(self.source, name)
-        hole = bright_part(mask)
-        turned = photo.metadata.orientation
+        hole = hole_from_photo(mask)
         if hole.shape == (photo.height, photo.width):
             return hole
-        if mask.metadata.orientation == 1 and upright(hole, turned).shape == (photo.height, photo.width):
+        turned = upright(hole, photo.metadata.orientation)
+        if mask.metadata.orientation == 1 and turned.shape == (photo.height, photo.width):
             if notes is not None:
                 notes.append(f"{name} has no orientation of its own and lies as the photo is stored: turned like it")
-            return np.ascontiguousarray(upright(hole, turned))
+            return np.ascontiguousarray(turned)
         if self.fit == "nearest":
             return _stretched(hole, photo.height, photo.width)
         raise InputError(
@@ -79,165 +78,89 @@ class MaskFile:
         )
 
 
-@dataclass(frozen=True)
-class Alpha:
-    """Everything that is not fully opaque; what is filled of it becomes opaque (see :func:`prepared`)."""
-
-    def hole(self, photo: Photo, notes: list[str] | None = None) -> Hole:  # noqa: ARG002
-        """Where alpha is less than full.
-
-        Raises:
-            InputError: the photo has no transparency.
-        """
-        alpha = photo.alpha
-        if alpha is None:
-            raise InputError(f"the photo ({photo.mode}) has no transparency that could mark the hole")
-        return np.asarray(alpha != photo.full if photo.palette is None else alpha != 255)
-
-
-@dataclass(frozen=True)
-class Colour:
-    """What is painted over in one colour.
-
-    Attributes:
-        rgb: in 0..255, as the photo's own values say it.
-        tolerance: how far R, G and B may each be off; None: 0 in lossless files, 30 in lossy ones.
-    """
-
-    rgb: tuple[int, int, int]
-    tolerance: int | None = None
-
-    def hole(self, photo: Photo, notes: list[str] | None = None) -> Hole:  # noqa: ARG002
-        """Where the photo has this colour."""
-        tolerance = self.tolerance
-        if tolerance is None:
-            form = BY_NAME.get(photo.metadata.format)
-            kept = photo.metadata.encoding.get("lossless", form is None or form.lossy == "never")
-            tolerance = 0 if kept else LOSSY_TOLERANCE
-        wanted = np.array(self.rgb, np.float32)
-        hole = np.zeros((photo.height, photo.width), bool)
-        for rows, values in _strips(photo):
-            hole[rows] = (np.abs(values * 255 - wanted) <= tolerance + 0.5).all(axis=2)
-        return hole
-
-
-@dataclass(frozen=True)
-class Rectangle:
-    """``width`` x ``height`` pixels from ``x`` to the right and ``y`` down, in the upright photo."""
-
-    x: int
-    y: int
-    width: int
-    height: int
-
-    def hole(self, photo: Photo, notes: list[str] | None = None) -> Hole:  # noqa: ARG002
-        """The rectangle, as far as it lies in the photo.
-
-        Raises:
-            InputError: nothing of it does.
-        """
-        hole = np.zeros((photo.height, photo.width), bool)
-        hole[max(self.y, 0) : max(self.y + self.height, 0), max(self.x, 0) : max(self.x + self.width, 0)] = True
-        if not hole.any():
-            raise InputError(
-                f"the rectangle {self.x},{self.y},{self.width},{self.height} lies outside of the photo of "
-                f"{photo.width}x{photo.height} pixels"
-            )
-        return hole
-
-
-def parse_hole(text: str) -> HoleSource:
-    """``alpha``, ``color:#ff00ff``, ``color:#ff00ff:TOLERANCE`` or ``rect:X,Y,WIDTH,HEIGHT``.
-
-    Raises:
-        InputError: none of these.
-    """
-    if text == "alpha":
-        return Alpha()
-    if found := re.fullmatch(r"colou?r:#?([0-9a-fA-F]{6})(?::([0-9]{1,3}))?", text):
-        value, tolerance = found.groups()
-        red, green, blue = bytes.fromhex(value)
-        if tolerance is None or int(tolerance) <= 255:
-            return Colour((red, green, blue), None if tolerance is None else int(tolerance))
-    if found := re.fullmatch(r"rect:(-?[0-9]{1,9}),(-?[0-9]{1,9}),([0-9]{1,9}),([0-9]{1,9})", text):
-        x, y, width, height = map(int, found.groups())
-        if width and height:
-            return Rectangle(x, y, width, height)
-    raise InputError(
-        f"{text!r} says no hole; say alpha, color:#ff00ff, color:#ff00ff:TOLERANCE (0 to 255) or rect:X,Y,WIDTH,HEIGHT"
-    )
-
-
-def hole_of(
-    photo: Photo,
-    sources: Sequence[HoleSource],
-    invert: bool = False,
-    grow: int = 0,
-    notes: list[str] | None = None,
-) -> Hole:
-    """The union of what all sources say, ``(H, W)`` of the upright photo, True = fill.
+def read_mask(path: Path, white_is_hole: bool = True, white_from: float = WHITE_FROM) -> Hole:
+    """A mask file as ``(H, W)`` bool, True = hole, upright.
 
     Args:
-        photo: what has the hole.
-        sources: at least one.
-        invert: mask files mark what is kept instead.
-        grow: pixels by which the whole becomes larger on all sides, round at the corners.
-        notes: sentences for the user are added to it.
+        path: the file, of any format that photos may have.
+        white_is_hole: the masks' polarity; False: their black is the hole.
+        white_from: part of the value range at and above which a pixel is white.
 
     Raises:
-        InputError: a source does not fit the photo, or ``grow`` is out of range.
-        ImageFileError: a mask cannot be read.
+        ImageFileError: the file cannot be read as an image.
     """
-    if not 0 <= grow <= MOST_GROWTH:
-        raise InputError(f"a hole can grow by 0 to {MOST_GROWTH} pixels, not {grow}")
-    if not sources:
-        raise InputError("nothing says where the hole is; give a mask, or one of alpha, color, rect")
-    union = np.zeros((photo.height, photo.width), bool)
-    for source in sources:
-        hole = source.hole(photo, notes)
-        union |= ~hole if invert and isinstance(source, MaskFile) else hole
-    return grown(union, grow)
+    white = hole_from_photo(read_photo(path, f"the mask {path}"), white_from)
+    return white if white_is_hole else ~white
 
 
-def prepared(photo: Photo, sources: Sequence[HoleSource]) -> Photo:
-    """The photo as it has to be filled: where transparency marks the hole, what is filled becomes opaque."""
-    return replace(photo, fills_are_opaque=True) if any(isinstance(source, Alpha) for source in sources) else photo
+def hole_from_photo(mask: Photo, white_from: float = WHITE_FROM) -> Hole:
+    """The white pixels of a mask, ``(H, W)`` bool.
 
-
-def bright_part(mask: Photo) -> Hole:
-    """A mask's bright half; see :class:`MaskFile`."""
-    if mask.colours == 1 and not mask.has_alpha and mask.palette is None:
-        return np.asarray(mask.pixels[..., 0] > mask.full // 2)
+    Strokes of any colour on a transparent ground are a mask too: if nothing is white and some of it is transparent,
+    then the opaque pixels are the hole.
+    """
+    if mask.colour_channels == 1 and not mask.has_alpha and mask.palette is None:
+        return np.asarray(mask.pixels[..., 0] >= white_from * mask.white)
     hole, opaque = np.zeros((mask.height, mask.width), bool), np.ones((mask.height, mask.width), bool)
-    for rows, values in _strips(mask):
+    for rows, values in rgb_strips(mask):
         luminance = values @ _LUMINANCE
         if (alpha := mask.alpha_of(rows, slice(None))) is not None:
-            share = alpha.astype(np.float32) / np.float32(mask.full if mask.palette is None else 255)
+            share = alpha.astype(np.float32) / np.float32(mask.white if mask.palette is None else 255)
             luminance = luminance * share
             opaque[rows] = share >= 0.5
-        hole[rows] = luminance >= 0.5
+        hole[rows] = luminance >= white_from - _ROUNDING
     return opaque if not hole.any() and not opaque.all() else hole
 
 
 def hole_from_image(image: Image.Image) -> Hole:
-    """The bright half of a Pillow image.
+    """The white pixels of a Pillow image, as :func:`hole_from_photo` finds them.
 
     Raises:
-        InputError: a mode in which nothing is known to be bright, such as "F".
+        InputError: a mode in which nothing is known to be white, such as "F".
     """
     try:
-        return bright_part(from_pil(image))
+        return hole_from_photo(from_pil(image))
     except InputError as error:
         raise InputError(f"a mask of mode {image.mode!r} has no known white; save it as grey or RGB") from error
 
 
-def _strips(photo: Photo) -> Iterator[tuple[slice, NDArray[np.float32]]]:
-    """The photo's own values as ``(h, W, 3)`` in 0..1, without its profile, a few rows at a time."""
-    space = NaiveCmyk() if photo.mode.startswith("CMYK") else photo.space if photo.mode == "YCbCr" else Plain()
+def find_masks(folder: Path) -> list[Path]:
+    """All mask files below ``folder``, sorted by path.
+
+    Raises:
+        InputError: no such folder, or no image in it.
+    """
+    return find_photos(folder, "masks")
+
+
+def detect_polarity(paths: Sequence[Path]) -> bool:
+    """Whether white means hole in these masks: it does where most of them are mostly black.
+
+    The paper's published test masks have white holes, its training masks white valid pixels. Masks of one colour are
+    not counted.
+
+    Raises:
+        InputError: about half of the pixels are white, or all masks are of one colour.
+        ImageFileError: a mask cannot be read.
+    """
+    voters = paths[:: max(len(paths) // _VOTERS, 1)]
+    parts = [part for part in (float(read_mask(path).mean()) for path in voters) if 0 < part < 1]
+    if not parts:
+        raise InputError(f"all masks are empty: the {len(voters)} looked at have one colour each, like {voters[0]}")
+    median = float(np.median(parts))
+    if _UNCLEAR[0] <= median <= _UNCLEAR[1]:
+        raise InputError(
+            f"cannot tell whether white means hole in these masks, of which the median one is {median:.0%} white: say "
+            f"white-hole or white-valid (--polarity, or mask_polarity in a configuration)"
+        )
+    return median < 0.5
+
+
+def rgb_strips(photo: Photo) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+    """The photo's own values as ``(h, W, 3)`` in 0..1, without its colour profile, a few rows at a time."""
+    space = NaiveCmyk() if photo.mode.startswith("CMYK") else photo.space if photo.mode == "YCbCr" else ColourSpace()
     raw = replace(photo, space=space)
-    step = max(2**20 // photo.width, 1)
-    for top in range(0, photo.height, step):
-        rows = slice(top, min(top + step, photo.height))
+    for rows in raw.strips():
         yield rows, raw.read(rows, slice(None)).transpose(1, 2, 0)
 
 

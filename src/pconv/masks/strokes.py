@@ -10,6 +10,16 @@ from PIL import Image, ImageDraw
 
 from pconv.errors import InputError
 
+RATIO_BINS: tuple[tuple[float, float], ...] = (
+    (0.01, 0.1),
+    (0.1, 0.2),
+    (0.2, 0.3),
+    (0.3, 0.4),
+    (0.4, 0.5),
+    (0.5, 0.6),
+)
+"""The paper's bins of hole ratios (section 4), each from above its first number up to and including its second."""
+
 _TRIES_PER_HOLE = 400
 _THINNEST, _THICKEST = 0.006, 0.16
 """Brush widths as parts of the shorter side: from a scratch to a thumb."""

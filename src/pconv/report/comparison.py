@@ -12,9 +12,9 @@ from PIL import Image, ImageFilter
 
 from pconv.errors import ImageFileError, InputError
 from pconv.files import replacing
-from pconv.images.files import read_photo
-from pconv.images.formats import BY_SUFFIX
+from pconv.images.codecs import codec_named
 from pconv.images.photo import Photo
+from pconv.images.reading import read_photo
 from pconv.masks.reader import MaskFile
 from pconv.report.pages import data_url
 from pconv.report.pages import write_page as page
@@ -74,7 +74,7 @@ def make_view(names: Names, side: int) -> View:
             f"they are not one photo before and after"
         )
     if names.mask is None:
-        hole, source = _difference(before, after, _is_lossy(names.after)), "hole found by difference"
+        hole, source = _difference(before, after, _is_lossy(after)), "hole found by difference"
     else:
         hole, source = MaskFile(names.mask, "nearest").hole(before), f"mask {names.mask.name}"
     everything = slice(0, before.height), slice(0, before.width)
@@ -206,9 +206,9 @@ def _difference(before: Photo, after: Photo, lossy: bool) -> NDArray[np.bool_]:
     return np.asarray(clean.filter(ImageFilter.MaxFilter(7)).filter(ImageFilter.MinFilter(7))) > 0
 
 
-def _is_lossy(path: Path) -> bool:
-    form = BY_SUFFIX.get(path.suffix.lower())
-    return form is None or form.lossy != "never"
+def _is_lossy(photo: Photo) -> bool:
+    codec = codec_named(photo.metadata.format)
+    return codec is None or codec.lossy != "never"
 
 
 def readable(names: Names, side: int) -> View | str:

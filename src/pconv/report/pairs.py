@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from pconv.batch.manifest import NO_MASK, read_history
 from pconv.batch.pairing import PATTERN, matches, pair
-from pconv.batch.storage import LocalFolder, is_picture
+from pconv.batch.storage import LocalFolder, is_image
 from pconv.errors import InputError
 from pconv.report.comparison import Names
 
@@ -53,7 +53,7 @@ def find_results(before: Path, after: Path, masks: Path | None = None, pattern: 
 
 
 def _pictures(folder: Path, problems: list[str]) -> list[str]:
-    names = [name for name in LocalFolder(folder).files(problems.append) if is_picture(name, masks=True)]
+    names = [name for name in LocalFolder(folder).files(problems.append) if is_image(name)]
     if not names:
         raise InputError(f"no pictures in {folder}")
     return names

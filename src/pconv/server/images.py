@@ -9,24 +9,22 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from io import BytesIO
+from importlib.util import find_spec
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pconv.errors import ImageFileError, InputError
-from pconv.images.decode import Source, format_of
-from pconv.images.encode import as_mode
-from pconv.images.files import check_storable, encode_photo, read_photo
-from pconv.images.formats import BY_NAME, BY_SUFFIX, format_for, storable_mode
+from pconv.images.codecs import codec_for, recognise
 from pconv.images.photo import Photo
-from pconv.masks.reader import MaskFile, hole_of
+from pconv.images.reading import photo_size, read_photo
+from pconv.images.writing import as_mode, check_storable, encode_photo, storable_mode
+from pconv.masks.reader import MaskFile
+from pconv.masks.sources import hole_of
 from pconv.server.config import ServerConfig
 from pconv.server.errors import ApiError
 from pconv.server.options import FORMATS, RequestOptions
 
-MEDIA_TYPES = {name: f"image/{form.title.lower()}" for name, form in BY_NAME.items()}
-"""The media type of each format."""
 _ROWS = 512
 _ROUNDING = 0.5 / 255
 """Colours in 0..1 that come from files of different modes and differ by less are the same."""
@@ -35,7 +33,7 @@ _LOG = logging.getLogger("pconv.server")
 
 @dataclass(frozen=True)
 class ImageInfo:
-    """What the header of an image file says: its media type, and its size as it is stored."""
+    """What the header of an image file says: its media type, and its upright size in pixels."""
 
     media_type: str
     width: int
@@ -55,38 +53,21 @@ def read_info(data: bytes, what: str, config: ServerConfig) -> ImageInfo:
     Raises:
         ApiError: it is not an image of an accepted format, or has too many pixels.
     """
-    form = format_of(data)
-    if form is None:
+    codec = recognise(data)
+    if codec is None:
         known = ", ".join(FORMATS)
         raise ApiError(415, "format", f"{what} is not an image of a format that is accepted here: {known}")
+    if codec.name == "HEIF" and find_spec("pillow_heif") is None:
+        raise ApiError(415, "format", "HEIC photos are not accepted here: the server lacks the package pillow-heif")
     with _decoding(what):
-        info = ImageInfo(MEDIA_TYPES[form], *_size_of(data, what, form))
+        height, width = photo_size(data, what)
+        info = ImageInfo(codec.media_type, width, height)
     if info.pixels > config.max_pixels:
         size, limit = f"{info.pixels / 1e6:.4g}", f"{config.max_pixels / 1e6:.4g}"
         raise ApiError(413, "too_many_pixels", f"{what} has {size} megapixels; {limit} are accepted here")
     if info.pixels < 1:
         raise ApiError(422, "unreadable", f"{what} has no pixels")
     return info
-
-
-def _size_of(data: bytes, what: str, form: str) -> tuple[int, int]:
-    if form == "TIFF":
-        import tifffile
-
-        with tifffile.TiffFile(BytesIO(data)) as file:
-            page = file.pages.first
-            return int(page.imagewidth), int(page.imagelength)
-    if form == "HEIF":
-        try:
-            import pillow_heif
-        except ModuleNotFoundError as error:
-            message = "HEIC photos are not accepted here: the server lacks the package pillow-heif"
-            raise ApiError(415, "format", message) from error
-        width, height = pillow_heif.open_heif(BytesIO(data)).size
-        return width, height
-    with Source(data, what, form).open() as image:
-        width, height = image.size
-        return int(width), int(height)
 
 
 def check_sizes(image: ImageInfo, mask: ImageInfo) -> None:
@@ -160,7 +141,7 @@ def copy_changes(filled: Photo, original: Photo) -> Photo:
             size and orientation of ``original``.
     """
     result = original.copy()
-    png_mode = storable_mode(original, format_for(".png"))
+    png_mode = storable_mode(original, codec_for(".png"))
     comparable = png_mode == filled.mode and filled.palette is None
     same_values = comparable and original.mode == filled.mode and original.pixels.dtype == filled.pixels.dtype
     as_png = as_mode(original, png_mode) if comparable else None
@@ -181,7 +162,7 @@ def copy_changes(filled: Photo, original: Photo) -> Photo:
 def encode_answer(photo: Photo, media_type: str, options: RequestOptions) -> tuple[bytes, str]:
     """The answer's bytes and their media type; ``media_type`` is the one of the photo's own file."""
     if options.suffix is not None:
-        media_type = MEDIA_TYPES[BY_SUFFIX[options.suffix].name]
+        media_type = codec_for(options.suffix).media_type
     return encode_photo(photo, options.suffix, options.quality), media_type
 
 

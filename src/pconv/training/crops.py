@@ -2,50 +2,16 @@
 
 from __future__ import annotations
 
-import struct
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from pconv.images.reading import read_photo
+
 Pixels = NDArray[np.uint8]
-
-UNREADABLE = (
-    OSError, ValueError, SyntaxError, struct.error, TypeError, KeyError, AttributeError, Image.DecompressionBombError,
-)  # fmt: skip
-"""What Pillow raises on files that are not what they say."""
-
-_ORIENTATION = 0x0112
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-"""How to turn a photo of each EXIF orientation. ``ImageOps.exif_transpose`` also rewrites the EXIF data, and fails
-where they are broken, which cameras' often are."""
-_NO_PHOTOS = {"PDF", "EPS", "WMF", "MPEG", "HDF5", "GRIB", "BUFR", "FITS"}
-"""Formats of Pillow's that hold no photo, or that it cannot read by itself."""
-
-
-def photo_suffixes() -> frozenset[str]:
-    """Lower-case suffixes, with the dot, of every format that Pillow reads photos from."""
-    return frozenset(
-        suffix
-        for suffix, format_name in Image.registered_extensions().items()
-        if format_name in Image.OPEN and format_name not in _NO_PHOTOS
-    )
-
-
-def photos_below(folder: Path) -> list[Path]:
-    """All files below ``folder`` with such a suffix, sorted by path."""
-    suffixes = photo_suffixes()
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in suffixes and path.is_file())
 
 
 class Square(NamedTuple):
@@ -74,42 +40,26 @@ def central_square(height: int, width: int) -> Square:
     return Square((height - side) // 2, (width - side) // 2, side, False)
 
 
-class Photo(NamedTuple):
-    """Decoded pixels ``(h, w, 3)``, upright, and the upright size that the file has, which may be larger."""
+class Decoded(NamedTuple):
+    """A photo's pixels ``(h, w, 3)`` uint8, upright, and the upright size that the file has, which may be larger."""
 
     pixels: Pixels
     height: int
     width: int
 
 
-def upright_size(source: Path | IO[bytes]) -> tuple[int, int]:
-    """Height and width of a photo as it stands upright, from its header.
-
-    Raises:
-        One of :data:`UNREADABLE`.
-    """
-    with Image.open(source) as image:
-        turned = image.getexif().get(_ORIENTATION) in (5, 6, 7, 8)
-        return image.size if turned else image.size[::-1]
-
-
-def decode(source: Path | IO[bytes], size: tuple[int, int], by: int = 1) -> Photo:
-    """A photo's RGB pixels, upright.
+def decode(source: Path | bytes, size: tuple[int, int], shrink: int = 1) -> Decoded:
+    """A photo's colours.
 
     Args:
-        source: a path or an open file.
-        size: what :func:`upright_size` said.
-        by: shrink by at most 1, 2, 4 or 8 while decoding. JPEG's decoder does that many times faster than it decodes
-            the whole; other formats come whole.
+        source: a file, or its bytes.
+        size: height and width, as :func:`pconv.images.reading.photo_size` gives them.
+        shrink: shrink by at most 1, 2, 4 or 8 while decoding, if it is a JPEG.
 
     Raises:
-        One of :data:`UNREADABLE`.
+        ImageFileError: the photo cannot be read.
     """
-    with Image.open(source) as image:
-        if by > 1:
-            image.draft(None, (image.width // by, image.height // by))  # type: ignore[arg-type]
-        turn = _UPRIGHT.get(image.getexif().get(_ORIENTATION, 1))
-        return Photo(_rgb(image if turn is None else image.transpose(turn)), *size)
+    return Decoded(np.ascontiguousarray(read_photo(source, shrink=shrink).rgb()), *size)
 
 
 def reduction_for(side: int, size: int) -> int:
@@ -117,7 +67,7 @@ def reduction_for(side: int, size: int) -> int:
     return next(by for by in (8, 4, 2, 1) if by == 1 or side // by >= size)
 
 
-def cut(photo: Photo, square: Square, size: int) -> Pixels:
+def cut(photo: Decoded, square: Square, size: int) -> Pixels:
     """The square, ``(size, size, 3)``."""
     shrunk = photo.pixels.shape[0] / photo.height, photo.pixels.shape[1] / photo.width
     top, left = square.top * shrunk[0], square.left * shrunk[1]
@@ -137,10 +87,3 @@ def cut(photo: Photo, square: Square, size: int) -> Pixels:
             )
         )
     return np.array(crop[:, ::-1] if square.flip else crop)
-
-
-def _rgb(image: Image.Image) -> Pixels:
-    """8-bit RGB pixels; 16-bit grey is scaled, where Pillow would clip it to white."""
-    if image.mode.startswith("I;16"):
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    return np.array(image.convert("RGB"))

@@ -17,19 +17,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from pconv.errors import TrainingError
+from pconv.errors import ImageFileError, TrainingError
+from pconv.images.reading import photo_size
 from pconv.masks.strokes import irregular_hole
 from pconv.training.config import Stage
-from pconv.training.crops import (
-    UNREADABLE,
-    Photo,
-    cut,
-    decode,
-    draw_square,
-    photos_below,
-    reduction_for,
-    upright_size,
-)
+from pconv.training.crops import Decoded, cut, decode, draw_square, reduction_for
 
 
 class ShardPosition(NamedTuple):
@@ -82,20 +74,6 @@ class DrawHole(Protocol):
         """A hole map ``(height, width)``, True = hole, whose hole ratio lies in ``ratio``."""
 
 
-def find_photos(folder: Path) -> list[Path]:
-    """All photos below ``folder``, of any format that Pillow reads, sorted by path.
-
-    Raises:
-        TrainingError: no such folder, or no photo in it.
-    """
-    if not folder.is_dir():
-        raise TrainingError(f"no folder of photos at {folder}; set photos=FOLDER")
-    photos = photos_below(folder)
-    if not photos:
-        raise TrainingError(f"no photos (.jpg, .png, .webp, .tif and what else Pillow reads) below {folder}")
-    return photos
-
-
 def fingerprint(photos: Sequence[Path | str]) -> str:
     """A hash by which a resumed run sees whether its photos or shards are those it began with."""
     return hashlib.sha256("\n".join(map(str, photos)).encode(errors="replace")).hexdigest()
@@ -115,7 +93,7 @@ class HoledPhotos(Dataset[Sample]):
         self.seed = seed
         self.draw_hole = draw_hole
         self._sizes: dict[int, tuple[int, int]] = {}
-        self._cache: dict[tuple[int, int], Photo] = {}
+        self._cache: dict[tuple[int, int], Decoded] = {}
         self._cache_left = cache_bytes
         self._order: tuple[int, NDArray[np.int64]] = (-1, np.empty(0, dtype=np.int64))
 
@@ -126,7 +104,7 @@ class HoledPhotos(Dataset[Sample]):
         for number in self._candidates(index):
             try:
                 pixels = self._crop(number, generator)
-            except UNREADABLE:
+            except ImageFileError:
                 unreadable.append(str(self.photos[number]))
                 continue
             hole = self.draw_hole(size, size, self.stage.hole_ratio, generator=generator)
@@ -144,7 +122,7 @@ class HoledPhotos(Dataset[Sample]):
     def _crop(self, number: int, generator: np.random.Generator) -> NDArray[np.uint8]:
         """A random square of a photo, from the cache if it was decoded at this scale before."""
         if number not in self._sizes:
-            self._sizes[number] = upright_size(self.photos[number])
+            self._sizes[number] = photo_size(self.photos[number])
         size = self._sizes[number]
         square = draw_square(*size, self.stage.size, self.stage.smallest_zoom, generator)
         by = reduction_for(square.side, self.stage.size)

@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
-from pconv.errors import PconvError, TrainingError
+from pconv.errors import InputError, PconvError, TrainingError
+from pconv.images.reading import find_photos
 from pconv.masks.strokes import irregular_hole
 from pconv.training.config import TrainConfig
 from pconv.training.data import (
@@ -20,7 +21,6 @@ from pconv.training.data import (
     DrawHole,
     HoledPhotos,
     ShardPosition,
-    find_photos,
     fingerprint,
     leave_signals_to_the_main_process,
     stack,
@@ -133,13 +133,13 @@ def open_data(config: TrainConfig, out: Path, rank: int, processes: int) -> Trai
     photos: list[Path] = []
     shards: list[str] = []
     if config.photos is not None:
-        photos = [path for path in find_photos(config.photos) if out.resolve() not in path.resolve().parents]
+        photos = [path for path in _photos(config.photos, "photos") if out.resolve() not in path.resolve().parents]
     else:
         from pconv.training.shards import find_shards
 
         shards = find_shards(config.shards)
     if config.validation is not None:
-        validation = find_photos(config.validation)
+        validation = _photos(config.validation, "validation")
     elif photos:
         found = len(photos)
         photos, validation = hold_out(photos)
@@ -154,11 +154,18 @@ def open_data(config: TrainConfig, out: Path, rank: int, processes: int) -> Trai
     return TrainingData(config, split, photos, shards, validation, _holes(config, notes), notes)
 
 
+def _photos(folder: Path, key: str) -> list[Path]:
+    try:
+        return find_photos(folder)
+    except InputError as error:
+        raise TrainingError(f"{error}; set {key}=FOLDER") from error
+
+
 def _holes(config: TrainConfig, notes: list[str]) -> DrawHole:
     if config.masks is None:
         return irregular_hole
     from pconv.masks.augment import HoleFolder
-    from pconv.masks.folder import detect_polarity, find_masks
+    from pconv.masks.reader import detect_polarity, find_masks
 
     paths = find_masks(config.masks)
     white_is_hole = detect_polarity(paths) if config.mask_polarity == "auto" else config.mask_polarity == "white-hole"

@@ -16,7 +16,7 @@ from torch.optim.swa_utils import AveragedModel
 from torch.utils.tensorboard import SummaryWriter
 
 from pconv.errors import TrainingError
-from pconv.masks.ratios import RATIO_BINS
+from pconv.masks.strokes import RATIO_BINS
 from pconv.models import find_model
 from pconv.nn.checkpoint import load_network, save_network
 from pconv.nn.plain import FILLS, PlainConfig, PlainUNet

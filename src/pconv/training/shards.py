@@ -16,11 +16,13 @@ from torch.utils.data import IterableDataset, get_worker_info
 from webdataset.shardlists import expand_urls
 from webdataset.tariterators import tarfile_samples
 
-from pconv.errors import TrainingError
+from pconv.errors import ImageFileError, TrainingError
 from pconv.files import replacing
+from pconv.images.codecs import SUFFIXES
+from pconv.images.reading import photo_size
 from pconv.masks.strokes import irregular_hole
 from pconv.training.config import Stage
-from pconv.training.crops import UNREADABLE, cut, decode, draw_square, photo_suffixes, reduction_for, upright_size
+from pconv.training.crops import cut, decode, draw_square, reduction_for
 from pconv.training.data import DrawHole, Sample, ShardPosition, to_sample
 
 TRIES = 3
@@ -97,7 +99,7 @@ class ShardedPhotos(IterableDataset[Sample]):
                 generator = np.random.default_rng([*self.seed, 3, number, photo])
                 try:
                     pixels = self._crop(content, generator)
-                except UNREADABLE:
+                except ImageFileError:
                     unreadable.append(name)
                     continue
                 hole = self.draw_hole(size, size, self.stage.hole_ratio, generator=generator)
@@ -110,9 +112,9 @@ class ShardedPhotos(IterableDataset[Sample]):
             own_number, start = own_number + 1, 0
 
     def _crop(self, content: bytes, generator: np.random.Generator) -> Any:
-        size = upright_size(io.BytesIO(content))
+        size = photo_size(content)
         square = draw_square(*size, self.stage.size, self.stage.smallest_zoom, generator)
-        photo = decode(io.BytesIO(content), size, reduction_for(square.side, self.stage.size))
+        photo = decode(content, size, reduction_for(square.side, self.stage.size))
         return cut(photo, square, self.stage.size)
 
 
@@ -142,7 +144,7 @@ def _short(error: Exception) -> str:
 
 
 def _is_photo(kind: str) -> bool:
-    return f".{kind.rpartition('.')[2].lower()}" in photo_suffixes()
+    return f".{kind.rpartition('.')[2].lower()}" in SUFFIXES
 
 
 def write_shards(
@@ -159,7 +161,7 @@ def write_shards(
         path = photos[index]
         try:
             suffix, content = _for_shard(path, short_side)
-        except UNREADABLE as error:
+        except ImageFileError as error:
             yield path, str(error) or type(error).__name__
             continue
         # WebDataset takes everything after a name's first dot for its kind.
@@ -183,7 +185,7 @@ def _write_shard(path: Path, members: Sequence[tuple[str, bytes]]) -> None:
 
 def _for_shard(path: Path, short_side: int | None) -> tuple[str, bytes]:
     """A photo's suffix and file content, read to its end to be sure that it is whole."""
-    size = upright_size(path)
+    size = photo_size(path)
     if short_side is None or min(size) <= short_side:
         decode(path, size, 8)
         return path.suffix.lower(), path.read_bytes()

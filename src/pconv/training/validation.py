@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pconv.errors import TrainingError
+from pconv.errors import ImageFileError, TrainingError
 from pconv.images.psnr import psnr
-from pconv.masks.ratios import RATIO_BINS
-from pconv.masks.strokes import irregular_hole
+from pconv.images.reading import photo_size
+from pconv.masks.strokes import RATIO_BINS, irregular_hole
 from pconv.nn.unet import PConvUNet, composite
-from pconv.training.crops import UNREADABLE, central_square, cut, decode, reduction_for, upright_size
+from pconv.training.crops import central_square, cut, decode, reduction_for
 from pconv.training.data import Batch, Sample, stack, to_sample
 
 HOLD_OUT_EVERY = 50
@@ -39,10 +39,10 @@ def validation_set(photos: Sequence[Path], size: int, seed: int) -> list[Batch]:
     step = max(len(photos) // wanted, 1)
     for path in [*photos[::step], *photos[1::step]]:
         try:
-            height, width = upright_size(path)
+            height, width = photo_size(path)
             square = central_square(height, width)
             squares.append(cut(decode(path, (height, width), reduction_for(square.side, size)), square, size))
-        except UNREADABLE:
+        except ImageFileError:
             unreadable.append(str(path))
         if len(squares) == wanted:
             break

@@ -18,7 +18,7 @@ SPACES = {b"RGB ": "RGB", b"GRAY": "grey", b"CMYK": "CMYK"}
 
 
 class BrokenProfileError(ValueError):
-    """The bytes are no colour profile, or one that says nothing usable."""
+    """The bytes are no colour profile, or one that cannot be used."""
 
 
 @dataclass(frozen=True)

@@ -6,23 +6,24 @@ import struct
 from dataclasses import replace
 from io import BytesIO
 from types import MappingProxyType
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, TiffImagePlugin
 
 from pconv.errors import ImageFileError
-from pconv.images import decode as decoding
 from pconv.images import ifd
-from pconv.images.collect import DAMAGE
-from pconv.images.decode import check_mode
-from pconv.images.deep import is_deep, pixels_of, read_deep
-from pconv.images.metadata import Metadata
-from pconv.images.orientation import upright
+from pconv.images.codecs.base import COMMON, DEEP, Codec, check_mode, check_size, deflate_level, explaining_damage
+from pconv.images.metadata import (
+    Metadata,
+    photoshop_without_thumbnails,
+    upright,
+    without_pictures,
+    xmp_without_pictures,
+)
 from pconv.images.photo import Photo
-from pconv.images.png import compression_of
-from pconv.images.previews import photoshop_without_thumbnails, without_pictures, xmp_without_pictures
+from pconv.images.pillow import is_deep, photo_of, pixels_of, read_deep
 
 XMP, IPTC, PHOTOSHOP, ICC, LAYERS = 700, 33723, 34377, 34675, 37724
 X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 282, 283, 296
@@ -35,52 +36,94 @@ _OF_THE_PIXELS = {
 }  # fmt: skip
 """Tags that say how the pixels are laid out, or where other pictures lie: the writer has its own."""
 _BLOBS = {"iptc": IPTC, "photoshop": PHOTOSHOP}
-_DEEP = {"RGB": "RGB;16", "RGBA": "RGBA;16", "RGBX": "RGB;16", "CMYK": "CMYK;16"}
+_DEEP_MODES = {"RGB": "RGB;16", "RGBA": "RGBA;16", "RGBX": "RGB;16", "CMYK": "CMYK;16"}
 _RESOLUTION_UNITS = {2: 1.0, 3: 2.54}
 
 
-def decode(source: decoding.Source, max_pixels: int) -> Photo:
-    """Read a TIFF file's first page.
+class Tiff(Codec):
+    """TIFF and BigTIFF; of many pages, the first."""
 
-    Raises:
-        ImageFileError: as :func:`pconv.images.decode.decode` says.
-    """
-    tags, order, pages = _first_directory(source)
+    name, title, media_type = "TIFF", "TIFF", "image/tiff"
+    suffixes = (".tif", ".tiff")
+    modes = DEEP | {"1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "CMYK;16"}
+    holds = COMMON | {"resolution"}
+
+    def recognises(self, head: bytes) -> bool:
+        return head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+    def size(self, file: IO[bytes], name: str) -> tuple[int, int]:
+        with explaining_damage(name, self.name):
+            tags, order, _ = _first_directory(file.read(), name)
+            width, height = (_number(tags, code, order, 0) for code in (256, 257))
+            return (width, height) if _orientation(tags, order) >= 5 else (height, width)
+
+    def decode(self, data: bytes, name: str, max_pixels: int, shrink: int = 1) -> Photo:
+        with explaining_damage(name, self.name):
+            return _decode(data, name, max_pixels)
+
+    def encode(
+        self,
+        pixels: NDArray[Any],
+        mode: str,
+        photo: Photo,
+        metadata: Metadata,
+        quality: int | None,
+    ) -> bytes:
+        import tifffile  # here, because it takes 0.1 s to import
+
+        order, described = _described(metadata)
+        file = BytesIO()
+        tifffile.imwrite(
+            file,
+            pixels[..., 0] if pixels.shape[2] == 1 else pixels,
+            byteorder=order,
+            software=False,
+            metadata=None,
+            **_compression(pixels, mode, metadata),
+            **_layout(mode, photo),
+        )
+        return _with_tags(bytearray(file.getbuffer()), described, order)
+
+
+def _decode(data: bytes, name: str, max_pixels: int) -> Photo:
+    tags, order, pages = _first_directory(data, name)
     width, height = (_number(tags, code, order, 0) for code in (256, 257))
-    decoding.check_size(source, width, height, max_pixels)
+    check_size(name, width, height, max_pixels)
     bits, samples = _number(tags, 258, order, 1), _number(tags, 277, order, 1)
     if _number(tags, 339, order, 1) not in (1, 4) or bits not in (1, 2, 4, 8, 16):
         raise ImageFileError(
-            f"{source.name} holds signed, floating-point or {bits}-bit values, which cannot be filled; save it with "
+            f"{name} holds signed, floating-point or {bits}-bit values, which cannot be filled; save it with "
             "8 or 16 bits per channel"
         )
     if samples > 4:
         raise ImageFileError(
-            f"{source.name} holds {samples} channels, of which some would be lost; save it with 8 or 16 bits in grey, "
+            f"{name} holds {samples} channels, of which some would be lost; save it with 8 or 16 bits in grey, "
             "RGB or CMYK and at most one alpha channel"
         )
     extra = _number(tags, 338, order, -1)
     in_planes = _number(tags, 284, order, 1) == 2 and samples > 1
     beyond_pillow = extra == UNSPECIFIED or (samples == 2 and extra == 1)
     beyond_pillow |= in_planes and (bits == 16 or samples == 2)
-    image = None if beyond_pillow else _opened(source.data)
+    image = None if beyond_pillow else _opened(data)
+    stored: NDArray[Any]
     if image is not None and is_deep(image):
-        mode = _DEEP[image.mode]
-        stored = source.guarded(lambda: read_deep(lambda: _with_memory(_opened(source.data), width, height)))
+        mode = _DEEP_MODES[image.mode]
+        stored = read_deep(lambda: _with_memory(_opened(data), width, height))
     elif image is not None:
-        mode = image.mode
-        check_mode(source, mode)
-        stored = source.guarded(lambda: pixels_of(_with_memory(image, width, height)))
+        check_mode(name, image.mode)
+        mode = "I;16" if image.mode.startswith("I;16") else image.mode
+        stored = pixels_of(_with_memory(image, width, height))
     else:
-        stored, mode = source.guarded(lambda: _by_tifffile(source)), ""
-        mode = _mode_of(source, stored, _number(tags, 262, order, 1))
+        stored = _by_tifffile(data)
+        mode = _mode_of(name, stored, _number(tags, 262, order, 1))
     # 8 bits multiplied by their alpha are divided by it by Pillow; other alphas are written as they were.
     kept = UNASSOCIATED if extra < 0 or (image is not None and bits == 8) else extra
-    metadata = _metadata(source, tags, order)
+    metadata = _metadata(tags, order)
     metadata = replace(metadata, encoding=MappingProxyType({**metadata.encoding, "extra": kept}))
     if image is None:
         stored = upright(stored, metadata.orientation)
-    photo = decoding.photo_of(
+    # Pillow has turned the pixels already.
+    photo = photo_of(
         stored, mode, image or Image.new("L", (1, 1)), replace(metadata, orientation=1), _notes(pages, tags)
     )
     return replace(photo, metadata=metadata)
@@ -89,7 +132,7 @@ def decode(source: decoding.Source, max_pixels: int) -> Photo:
 def _opened(data: bytes) -> ImageFile.ImageFile | None:
     try:
         return TiffImagePlugin.TiffImageFile(BytesIO(data))
-    except DAMAGE:
+    except Exception:  # Pillow raises many kinds; tifffile, which is tried next, names the damage
         return None
 
 
@@ -100,10 +143,10 @@ def _with_memory(image: Any, width: int, height: int) -> ImageFile.ImageFile:
     return opened
 
 
-def _by_tifffile(source: decoding.Source) -> NDArray[Any]:
+def _by_tifffile(data: bytes) -> NDArray[Any]:
     import tifffile
 
-    with tifffile.TiffFile(BytesIO(source.data)) as file:
+    with tifffile.TiffFile(BytesIO(data)) as file:
         page = file.pages.first
         pixels = page.asarray()
         if pixels.ndim == 3 and int(page.planarconfig) == 2:
@@ -111,19 +154,19 @@ def _by_tifffile(source: decoding.Source) -> NDArray[Any]:
     return pixels if pixels.ndim == 3 else pixels[..., None]
 
 
-def _mode_of(source: decoding.Source, pixels: NDArray[Any], photometric: int) -> str:
+def _mode_of(name: str, pixels: NDArray[Any], photometric: int) -> str:
     modes = {(1, 1): "L", (1, 2): "LA", (2, 3): "RGB", (2, 4): "RGBA", (5, 4): "CMYK"}
     mode = modes.get((photometric, pixels.shape[2])) if pixels.ndim == 3 else None
     if mode is None or pixels.dtype not in (np.uint8, np.uint16):
         raise ImageFileError(
-            f"{source.name} holds {pixels.shape[2] if pixels.ndim == 3 else 'several'} channels of {pixels.dtype}, "
+            f"{name} holds {pixels.shape[2] if pixels.ndim == 3 else 'several'} channels of {pixels.dtype}, "
             "which cannot be filled; save it with 8 or 16 bits in grey, RGB or CMYK"
         )
     return mode if pixels.dtype == np.uint8 else {"L": "I;16"}.get(mode, f"{mode};16")
 
 
-def _first_directory(source: decoding.Source) -> tuple[dict[int, ifd.Entry], ifd.Order, int]:
-    data = source.data
+def _first_directory(data: bytes, name: str) -> tuple[dict[int, ifd.Entry], ifd.Order, int]:
+    """The first page's tags by their codes, the byte order, and the number of pages."""
     order: ifd.Order = "<" if data[:2] == b"II" else ">"
     try:
         big = struct.unpack_from(f"{order}H", data, 2)[0] == 43
@@ -134,7 +177,7 @@ def _first_directory(source: decoding.Source) -> tuple[dict[int, ifd.Entry], ifd
             seen.add(following)
             _, following = ifd.read(data, order, following, big)
     except (struct.error, ifd.BrokenDirectoryError) as error:
-        raise ImageFileError(f"{source.name} is damaged or cut short: TIFF, but {error}") from error
+        raise ImageFileError(f"{name} is damaged or cut short: TIFF, but {error}") from error
     return {entry.code: entry for entry in entries}, order, len(seen)
 
 
@@ -145,6 +188,11 @@ def _number(tags: dict[int, ifd.Entry], code: int, order: ifd.Order, default: in
         return default
 
 
+def _orientation(tags: dict[int, ifd.Entry], order: ifd.Order) -> int:
+    found = _number(tags, ifd.ORIENTATION, order, 1)
+    return found if 1 <= found <= 8 else 1
+
+
 def _notes(pages: int, tags: dict[int, ifd.Entry]) -> tuple[str, ...]:
     notes = [f"only the first of {pages} pages is kept; the others are lost"] if pages > 1 else []
     if LAYERS in tags:
@@ -152,15 +200,14 @@ def _notes(pages: int, tags: dict[int, ifd.Entry]) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _metadata(source: decoding.Source, tags: dict[int, ifd.Entry], order: ifd.Order) -> Metadata:
+def _metadata(tags: dict[int, ifd.Entry], order: ifd.Order) -> Metadata:
     special = {XMP, IPTC, PHOTOSHOP, ICC, LAYERS}
     described = [entry for code, entry in tags.items() if code not in _OF_THE_PIXELS | special]
-    orientation = _number(tags, ifd.ORIENTATION, order, 1)
     per_unit = _RESOLUTION_UNITS.get(_number(tags, RESOLUTION_UNIT, order, 2))
     resolution = [_ratio(tags.get(code), order) for code in (X_RESOLUTION, Y_RESOLUTION)]
     return Metadata(
         format="TIFF",
-        orientation=orientation if 1 <= orientation <= 8 else 1,
+        orientation=_orientation(tags, order),
         exif=without_pictures(ifd.structure(described, order)) if described else b"",
         xmp=xmp_without_pictures(tags[XMP].data) if XMP in tags else b"",
         icc=tags[ICC].data if ICC in tags else b"",
@@ -177,24 +224,6 @@ def _ratio(entry: ifd.Entry | None, order: ifd.Order) -> float:
         return 0.0
     above, below = struct.unpack_from(f"{order}II", entry.data)
     return float(above / below) if below else 0.0
-
-
-def encode(pixels: NDArray[Any], mode: str, photo: Photo, metadata: Metadata) -> bytes:
-    """A TIFF file of ``(H, W, C)`` pixels as they are to be stored: laid out by tifffile, described by us."""
-    import tifffile
-
-    order, described = _described(metadata)
-    file = BytesIO()
-    tifffile.imwrite(
-        file,
-        pixels[..., 0] if pixels.shape[2] == 1 else pixels,
-        byteorder=order,
-        software=False,
-        metadata=None,
-        **_compression(pixels, mode, metadata),
-        **_layout(mode, photo),
-    )
-    return _with_tags(bytearray(file.getbuffer()), described, order)
 
 
 def _described(metadata: Metadata) -> tuple[ifd.Order, list[ifd.Entry]]:
@@ -248,5 +277,5 @@ def _layout(mode: str, photo: Photo) -> dict[str, Any]:
 def _compression(pixels: NDArray[Any], mode: str, metadata: Metadata) -> dict[str, Any]:
     if not metadata.encoding.get("compressed", True):
         return {}
-    level = compression_of(*pixels.shape[:2])
+    level = deflate_level(*pixels.shape[:2])
     return {"compression": "zlib", "compressionargs": {"level": level}, "predictor": mode not in ("1", "P")}

@@ -1,16 +1,28 @@
-"""JPEG's segments: those beside the pixels are kept byte for byte, but for pictures in them of what was removed."""
+"""JPEG: its segments beside the pixels are kept byte for byte, without pictures in them of what was removed."""
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Iterable
-from typing import Any
+from dataclasses import replace
+from types import MappingProxyType
+from typing import IO, Any
 
+from numpy.typing import NDArray
 from PIL import JpegImagePlugin
 
 from pconv.images import exif
-from pconv.images.metadata import Metadata
-from pconv.images.previews import has_film, photoshop_without_thumbnails, xmp_without_pictures
+from pconv.images.codecs.base import COMMON, Codec, pillow_file, pillow_image, pillow_metadata
+from pconv.images.metadata import (
+    Metadata,
+    announces_video,
+    photoshop_without_thumbnails,
+    xmp_without_pictures,
+)
+from pconv.images.photo import Photo
+
+QUALITY = 95
+"""Of photos that come from another format; those that come from a JPEG keep its tables."""
 
 Segment = tuple[bytes, bytes]
 """A marker's second byte, and the content without its length."""
@@ -24,8 +36,50 @@ _LONGEST = 65533
 _PICTURES_IN_XMP = (b"GImage:Data", b"GDepth:Data", b"xmpGImg:image")
 _LARGE_XMP = "the pictures and depth maps in the XMP data are not kept: they show the photo as it was"
 _CREDENTIALS = "the content credentials (C2PA) are not kept: they vouch for the photo as it was"
-_A_FILM = "the film behind the photo (motion photo) is not kept"
+_A_VIDEO = "the film behind the photo (motion photo) is not kept"
 _OTHER_PICTURES = "the other pictures in the file (previews, depth or HDR gain maps) are not kept"
+
+
+class Jpeg(Codec):
+    """JPEG; a photo that was one keeps its tables, subsampling and progression."""
+
+    name, title, media_type = "JPEG", "JPEG", "image/jpeg"
+    suffixes = (".jpg", ".jpeg", ".jpe", ".jfif")
+    modes = frozenset({"L", "RGB", "CMYK"})
+    lossy = "always"
+    longest_side = 65500
+    holds = COMMON | {"resolution", "comment"}
+
+    def recognises(self, head: bytes) -> bool:
+        return head.startswith(b"\xff\xd8\xff")
+
+    def open(self, file: IO[bytes]) -> Any:
+        return JpegImagePlugin.JpegImageFile(file)
+
+    def metadata(self, data: bytes, image: Any) -> tuple[Metadata, list[str]]:
+        kept, notes = kept_segments(data)
+        encoding = MappingProxyType(encoding_of(image))
+        return replace(pillow_metadata(image), verbatim=kept, encoding=encoding), notes
+
+    def encode(self, pixels: NDArray[Any], mode: str, photo: Photo, metadata: Metadata, quality: int | None) -> bytes:
+        options: dict[str, Any] = dict(metadata.encoding)
+        if quality is not None:
+            options.pop("qtables", None)
+            options["quality"] = quality
+        elif "qtables" not in options:
+            options |= {"quality": QUALITY, "subsampling": 0}
+        bare = pillow_file(pillow_image(pixels, mode, photo), "JPEG", options)
+        if metadata.format == "JPEG":
+            return with_segments(bare, with_exif(metadata.verbatim, metadata.exif))
+        return with_segments(bare, segments_of(metadata)[0])
+
+    def quality_words(self, metadata: Metadata, quality: int | None) -> str:
+        if metadata.format == self.name and quality is None:
+            return "with the photo's own tables"
+        return f"at quality {quality or QUALITY}"
+
+    def too_long(self, metadata: Metadata) -> list[str]:
+        return segments_of(metadata)[1]
 
 
 def segments(data: bytes) -> tuple[list[Segment], int]:
@@ -47,7 +101,7 @@ def segments(data: bytes) -> tuple[list[Segment], int]:
 
 
 def kept_segments(data: bytes) -> tuple[tuple[Segment, ...], list[str]]:
-    """Applications' segments and comments that are still true of a changed photo, and notes about the others."""
+    """Segments of applications and comments that are still true of a changed photo; notes about the others."""
     kept: list[Segment] = []
     notes: list[str] = []
     for marker, content in segments(data)[0]:
@@ -63,8 +117,8 @@ def kept_segments(data: bytes) -> tuple[tuple[Segment, ...], list[str]]:
         elif content.startswith(_PHOTOSHOP):
             kept.append((marker, _PHOTOSHOP + photoshop_without_thumbnails(content.removeprefix(_PHOTOSHOP))))
         elif content.startswith(_XMP):
-            if has_film(content):
-                notes.append(_A_FILM)
+            if announces_video(content):
+                notes.append(_A_VIDEO)
             kept.append((marker, xmp_without_pictures(content)))
         elif content.startswith(_MORE_XMP) and any(name in data for name in _PICTURES_IN_XMP):
             if _LARGE_XMP not in notes:

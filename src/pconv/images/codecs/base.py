@@ -1,0 +1,250 @@
+"""What every file format has to say about itself, and what most formats do alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from io import BytesIO
+from typing import IO, Any, ClassVar, Literal
+
+from numpy.typing import NDArray
+from PIL import Image
+
+from pconv.errors import ImageFileError
+from pconv.images import exif
+from pconv.images.metadata import Metadata, xmp_without_pictures
+from pconv.images.photo import Photo
+from pconv.images.pillow import (
+    dpi_of,
+    exif_of,
+    is_deep,
+    is_deep_grey_with_alpha,
+    orientation_of,
+    photo_of,
+    pixels_of,
+    read_deep,
+    xmp_of,
+)
+
+QUALITY = 90
+"""Of WebP, AVIF and HEIC, whose files do not say at which quality they were made."""
+
+LARGE = 4_000_000
+"""Pixels from which speed matters more than the last bytes."""
+
+DEEP = frozenset({"I;16", "LA;16", "RGB;16", "RGBA;16"})
+COMMON = frozenset({"EXIF", "XMP", "colour profile"})
+_READABLE = {"1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "I;16", "I;16B", "I;16L"}
+
+
+class Codec:
+    """One file format: how its files are recognised, read and written.
+
+    A new format is a module with a subclass, and one line in :data:`pconv.images.codecs.CODECS`.
+
+    Attributes:
+        name: as Pillow calls it; :attr:`Metadata.format` of its photos.
+        title: as people call it.
+        media_type: as HTTP calls it.
+        suffixes: of its files, in lower case, with the dot; the most usual first.
+        modes: the photos' modes that it stores without changing a value.
+        transparent_palette: whether an entry of its palettes may be transparent: "no", "one" (GIF) or "any" (PNG).
+        lossy: whether it changes values a little: "always", "optional" (WebP) or "never".
+        longest_side: in pixels.
+        holds: which metadata it can store: "EXIF", "XMP", "colour profile", "resolution", "comment", "texts".
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    media_type: ClassVar[str]
+    suffixes: ClassVar[tuple[str, ...]]
+    modes: ClassVar[frozenset[str]]
+    transparent_palette: ClassVar[Literal["no", "one", "any"]] = "no"
+    lossy: ClassVar[Literal["always", "optional", "never"]] = "never"
+    longest_side: ClassVar[int] = 2**31 - 1
+    holds: ClassVar[frozenset[str]] = COMMON
+
+    def recognises(self, head: bytes) -> bool:
+        """Whether a file that begins with ``head`` (256 bytes, or the whole file) is of this format."""
+        raise NotImplementedError
+
+    def open(self, file: IO[bytes]) -> Any:
+        """A Pillow image of the file whose pixels are not decoded yet.
+
+        ``Image.open`` is not used: its limit of pixels belongs to the program that pconv is a part of.
+        """
+        raise NotImplementedError
+
+    def metadata(self, data: bytes, image: Any) -> tuple[Metadata, list[str]]:
+        """What the file holds beside the pixels, and notes for the user about what is not kept.
+
+        Args:
+            data: the whole file.
+            image: what :meth:`open` gave.
+        """
+        return pillow_metadata(image), []
+
+    def encode(self, pixels: NDArray[Any], mode: str, photo: Photo, metadata: Metadata, quality: int | None) -> bytes:
+        """A file of ``(H, W, C)`` pixels in one of :attr:`modes`, as they are to be stored.
+
+        Args:
+            pixels: turned as ``metadata.orientation`` says.
+            mode: of the pixels.
+            photo: where the palette and the transparent colour come from.
+            metadata: what to store beside them.
+            quality: 1..100 of lossy formats; None: as before, or the format's default.
+        """
+        raise NotImplementedError
+
+    def is_lossless(self, metadata: Metadata, quality: int | None) -> bool:
+        """Whether a photo with this metadata is written without changing any pixel.
+
+        WebP is, unless the source was lossy or a quality is given.
+        """
+        if self.lossy == "optional":
+            lossy_before = metadata.format == self.name and not metadata.encoding.get("lossless", True)
+            return quality is None and not lossy_before
+        return self.lossy == "never"
+
+    def check_encoder(self) -> None:
+        """Do nothing if files can be written here.
+
+        Raises:
+            InputError: a library is missing.
+        """
+
+    def too_long(self, metadata: Metadata) -> list[str]:
+        """What of another format's metadata is too long to be stored here, in words."""
+        return []
+
+    def quality_words(self, metadata: Metadata, quality: int | None) -> str:
+        """At which quality a photo with this metadata is written, to go after "are encoded again too"."""
+        default = metadata.encoding.get("quality", QUALITY) if metadata.format == self.name else QUALITY
+        return f"at quality {quality or default}"
+
+    def size(self, file: IO[bytes], name: str) -> tuple[int, int]:
+        """Height and width of the upright photo, from the file's header.
+
+        Raises:
+            ImageFileError: the file is damaged.
+        """
+        with explaining_damage(name, self.name):
+            image = self.open(file)
+            width, height = image.size
+            return (width, height) if orientation_of(image) >= 5 else (height, width)
+
+    def decode(self, data: bytes, name: str, max_pixels: int, shrink: int = 1) -> Photo:
+        """The photo in a whole file; see :func:`pconv.images.reading.read_photo`."""
+        with explaining_damage(name, self.name):
+            image = self.open(BytesIO(data))
+            check_size(name, image.width, image.height, max_pixels)
+            notes = frames_note(image)
+            if shrink > 1:
+                image.draft(None, (image.width // shrink, image.height // shrink))
+            if is_deep(image):
+                mode = "LA;16" if is_deep_grey_with_alpha(image) else f"{image.mode};16"
+                pixels: NDArray[Any] = read_deep(lambda: self.open(BytesIO(data)))
+            else:
+                check_mode(name, image.mode)
+                mode = "I;16" if image.mode.startswith("I;16") else image.mode
+                pixels = pixels_of(image)
+            metadata, more = self.metadata(data, image)
+            return photo_of(pixels, mode, image, replace(metadata, format=self.name), (*notes, *more))
+
+
+@contextmanager
+def explaining_damage(name: str, form: str) -> Iterator[None]:
+    """Turn whatever a decoder raises on a damaged file into an ImageFileError of one sentence.
+
+    Decoders raise every kind of exception, so none is singled out.
+    """
+    try:
+        yield
+    except ImageFileError:
+        raise
+    except MemoryError as error:
+        raise ImageFileError(f"{name} does not fit into memory") from error
+    except Image.DecompressionBombError as error:
+        raise ImageFileError(f"{name} has more pixels than this program lets Pillow read: {error}") from error
+    except Exception as error:
+        reason = str(error).split("\n")[0] or type(error).__name__
+        raise ImageFileError(
+            f"{name} is damaged or cut short, and cannot be read as {form} to its end ({reason})"
+        ) from error
+
+
+def check_size(name: str, width: int, height: int, max_pixels: int) -> None:
+    """Raise ImageFileError where an image is empty or too large."""
+    if width < 1 or height < 1:
+        raise ImageFileError(f"{name} says that it has {width}x{height} pixels, so there is nothing in it")
+    if width * height > max_pixels:
+        raise ImageFileError(
+            f"{name} has {width}x{height} pixels, more than the {max_pixels / 1e6:.0f} million that are read"
+        )
+
+
+def check_mode(name: str, mode: str) -> None:
+    """Raise ImageFileError where Pillow's mode is none that can be filled."""
+    if mode not in _READABLE:
+        kind = {"LAB": "Lab colours", "F": "floating-point values", "I": "32-bit values"}.get(mode, f"mode {mode}")
+        raise ImageFileError(
+            f"{name} holds {kind}, which cannot be filled; save it with 8 or 16 bits in grey, RGB or CMYK"
+        )
+
+
+def frames_note(image: Any) -> tuple[str, ...]:
+    """A note that other frames than the first are lost; empty where there is one."""
+    frames = int(getattr(image, "n_frames", 1))
+    return (f"animated: only the first of {frames} frames is kept",) if frames > 1 else ()
+
+
+def pillow_metadata(image: Image.Image) -> Metadata:
+    """What Pillow finds in a file of any format."""
+    found = image.info
+    if "exif" in found or "Raw profile type exif" not in found:
+        own = bytes(found.get("exif") or b"")
+    else:
+        own = exif_of(image)  # ImageMagick's way of keeping it in a PNG's text
+    comment = found.get("comment") or b""
+    return Metadata(
+        orientation=orientation_of(image),
+        exif=exif.without_previews(exif.without_mark(own)),
+        xmp=xmp_without_pictures(xmp_of(image)),
+        icc=bytes(found.get("icc_profile") or b""),
+        dpi=dpi_of(image),
+        comment=comment.encode("latin-1", "replace") if isinstance(comment, str) else bytes(comment),
+    )
+
+
+def pillow_image(pixels: NDArray[Any], mode: str, photo: Photo) -> Image.Image:
+    """A Pillow image of pixels, with the photo's palette where the mode has one, and without any metadata."""
+    palette = photo.palette if mode == "P" else None
+    image = replace(photo, pixels=pixels, mode=mode, palette=palette, colour_key=None, metadata=Metadata()).to_pil()
+    image.info.clear()
+    return image
+
+
+def pillow_file(image: Image.Image, form: str, options: Mapping[str, Any]) -> bytes:
+    """The bytes that Pillow writes; options that are None or empty are left out."""
+    file = BytesIO()
+    image.save(file, form, **{key: value for key, value in options.items() if value not in (None, b"")})
+    return file.getvalue()
+
+
+def metadata_options(metadata: Metadata) -> dict[str, bytes]:
+    """Metadata as most of Pillow's encoders take it."""
+    return {"icc_profile": metadata.icc, "exif": metadata.exif, "xmp": metadata.xmp}
+
+
+def media_brands(head: bytes) -> set[bytes]:
+    """The brands of a file of the ISO base media format (AVIF, HEIC); empty for any other."""
+    if head[4:8] != b"ftyp":
+        return set()
+    size = int.from_bytes(head[:4], "big")
+    return {head[8:12], *(head[at : at + 4] for at in range(16, min(size, 256), 4))}
+
+
+def deflate_level(height: int, width: int) -> int:
+    """zlib's level: 6 as everywhere; for photos of many megapixels 4, at a third of the time for 6 % more bytes."""
+    return 6 if height * width < LARGE else 4

@@ -1,0 +1,1 @@
+"""How stored values become the colours that the network sees, and back."""
