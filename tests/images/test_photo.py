@@ -233,7 +233,7 @@ def test_every_mode_knows_its_channels():
     for mode in CHANNELS:
         photo = photo_of(mode) if mode != "P" else palette_photo([[0, 0, 0]], [[0]])
         alpha = photo.alpha
-        assert photo.colours == CHANNELS[mode] - ("A" in mode)
+        assert photo.colour_channels == CHANNELS[mode] - ("A" in mode)
         assert (alpha is not None) == ("A" in mode)
         if alpha is not None:
             assert alpha.shape == (23, 31)

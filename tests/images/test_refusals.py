@@ -114,7 +114,7 @@ def test_the_limit_is_ours_and_leaves_pillows_alone(monkeypatch):
     ("data", "said"),
     [
         (b"", "photo.x is empty"),
-        (b"not an image", r"photo.x is not an image of a known format \(JPEG, PNG, WebP"),
+        (b"not an image", r"photo.x is not an image of a known format \(PNG, JPEG, WebP"),
         (b"%PDF-1.7", "not an image"),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not an image"),
         (b"\xff\xd8\xff", "damaged"),
