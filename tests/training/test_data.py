@@ -134,9 +134,9 @@ def test_an_error_in_a_worker_is_one_sentence_still(tmp_path, workers):
 
 def test_no_photos_and_only_broken_ones(tmp_path):
     with pytest.raises(TrainingError, match=r"no folder of photos.*set photos=FOLDER"):
-        open_source(config(tmp_path / "none"), tmp_path / "run", 0, 1)
+        open_data(config(tmp_path / "none"), tmp_path / "run", 0, 1)
     with pytest.raises(TrainingError, match="no photos"):
-        open_source(config(tmp_path), tmp_path / "run", 0, 1)
+        open_data(config(tmp_path), tmp_path / "run", 0, 1)
     (tmp_path / "broken.jpg").write_bytes(b"nothing")
     with pytest.raises(TrainingError, match="none of the photos can be read"):
         HoledPhotos(find_photos(tmp_path), STAGE, 1, 0)[0]
