@@ -28,7 +28,7 @@ check: $(VENV)/.ready-dev
 	tests/page/check_types.sh
 
 docs: $(VENV)/.ready-docs
-	$(BIN)/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 bench: $(VENV)/.ready-bench
 	for each in layer network train_step inference hole_share cold_start peers sizes large batch serve; do \
