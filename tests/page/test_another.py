@@ -76,15 +76,20 @@ def test_it_shows_what_it_has_done(painted):
     assert painted.shown(60, 40) == (grey(1),) * 3
 
 
+def set_feather(desk, pixels: int) -> None:
+    desk.page.click("#more-button")
+    desk.page.fill("#feather", str(pixels))
+    desk.page.keyboard.press("Enter")
+    desk.page.keyboard.press("Escape")
+
+
 def test_it_fills_the_photo_and_not_the_last_fill(painted, photo, stub_address):
     """With a soft edge what lies in the hole shows: the answer must be the one for the photo as it was opened."""
-    painted.page.click("#more-button")
-    painted.page.fill("#feather", "6")
-    painted.page.keyboard.press("Enter")
-    painted.page.keyboard.press("Escape")
+    set_feather(painted, 6)
     with painted.page.expect_download() as mask:
         painted.page.keyboard.press("m")
     painted.fill(1)
+    set_feather(painted, 0)  # this is for later fills: another fill repeats the feather of the first one
     another(painted, 2)
     parts = {"image": photo.read_bytes(), "mask": mask.value.path().read_bytes(), "feather": b"6", "seed": b"1"}
     body = b"".join(
@@ -269,13 +274,13 @@ def test_the_history_counts_a_hole_once_and_keeps_the_photo_that_was_filled(pain
           const { History } = await import("/history.js");
           const history = new History();
           const hole = new Map([[0, new Uint32Array(1000)]]);
-          history.push({ what: "fill", changes: hole, from: 7, to: 8 });
-          const made = { from: 7, hole, seed: 1 };
-          history.push({ what: "another fill", changes: new Map(), from: 8, to: 9, made });
+          const fill = { from: 7, hole, seed: 0, feather: 3 };
+          history.push({ what: "fill", changes: hole, from: 7, to: 8, fill });
+          history.push({ what: "another fill", changes: new Map(), from: 8, to: 9, fill: { ...fill, seed: 1 } });
           const bytes = history.bytes;
           history.steps.shift();  // as if there were too many
           history.position--;
-          return [bytes, [...history.versions], history.made.from, history.made.seed];
+          return [bytes, [...history.versions], history.lastFill.from, history.lastFill.seed];
         }"""
     )
     assert left == [4000, [8, 9, 7], 7, 1]

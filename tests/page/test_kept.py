@@ -41,7 +41,7 @@ ANSWERS = [  # status, body, part of the sentence, whether it can be tried again
     (503, '{"error": {"code": "time_limit", "message": "It took too long."}}', "It took too long.", False),
     (401, '{"error": {"code": "token", "message": "send it"}}', "wants its token", True),
     (422, '{"error": {"code": "mask_size", "message": "the mask is odd"}}', "The mask is odd.", False),
-    (200, "no picture", "not a picture", False),
+    (200, "no image", "not an image", False),
 ]
 
 

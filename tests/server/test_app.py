@@ -2,6 +2,7 @@
 
 import io
 import re
+from dataclasses import fields
 from urllib.parse import unquote
 
 import httpx
@@ -10,7 +11,7 @@ import pytest
 from harness import Grey, block, encoded, noise, parts, pixels
 from PIL import Image
 
-from pconv import __version__
+from pconv import InpaintOptions, __version__
 from pconv.server.middleware import DOCS_POLICY, PAGE_POLICY
 
 
@@ -109,6 +110,8 @@ def test_info_says_what_fills_and_the_limits(grey_server):
     assert ".png" in info["formats"]
     assert ".jpg" in info["formats"]
     assert set(info["limits"]) == {"bytes", "pixels", "seconds", "queue"}
+    assert set(info["options"]) == {each.name for each in fields(InpaintOptions)}
+    assert info["options"]["seed"]["maximum"] == 63
 
 
 def test_health(grey_server):
@@ -147,7 +150,7 @@ def test_openapi_describes_the_form(grey_server):
     post = schema["paths"]["/api/v1/inpaint"]["post"]
     form = post["requestBody"]["content"]["multipart/form-data"]["schema"]
     assert form["required"] == ["image", "mask"]
-    texts = {"grow", "feather", "invert", "seed", "format", "quality"}
+    texts = {*(each.name for each in fields(InpaintOptions)), "format", "quality"}
     assert set(form["properties"]) == {"image", "mask", "original", *texts}
     seed = form["properties"]["seed"]
     assert (seed["type"], seed["minimum"], seed["maximum"], seed["default"]) == ("integer", 0, 63, 0)

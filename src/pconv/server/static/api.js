@@ -5,7 +5,8 @@ import { keep, kept } from "./kept.js";
 const TOKEN = "pconv-token";
 
 /** @typedef {{name: string, version: string, model: string, backend: string, device: string,
- *             seeds?: number, limits?: {bytes?: number, pixels?: number}}} Info */
+ *             seeds?: number, limits?: {bytes?: number, pixels?: number},
+ *             options: Record<"grow" | "feather", {maximum: number}>}} Info */
 /** @typedef {{blob: Blob, seconds: number | null, ratio: number | null, notes: string}} Answer */
 
 export class ApiError extends Error {
@@ -58,7 +59,7 @@ export async function getInfo() {
 }
 
 /**
- * Post a picture to be filled, or, with an empty mask, to be written in another format.
+ * Post an image to be filled, or, with an empty mask, to be written in another format.
  * @param {Record<string, Blob | string>} fields as the API names them
  * @param {{onUpload?: (share: number) => void, signal?: AbortSignal}} [options] the share uploaded so far, 0..1
  * @returns {Promise<Answer>}
@@ -127,7 +128,7 @@ const WITHOUT_REASON = {
   401: "The server wants its token, which “pconv serve” printed or was started with.",
   408: "The server took too long and gave up. A smaller photo, or less to fill at once, may help.",
   413: "This photo is larger than the server accepts.",
-  415: "The server does not know this kind of picture.",
+  415: "The server does not know this kind of image.",
   429: "Too many requests for now.",
   503: "The server is busy with other photos.",
 };

@@ -4,7 +4,7 @@ import { ApiError, inpaint } from "./api.js";
 import { kindOf, nameFor, named } from "./formats.js";
 import { HoleMap } from "./holes.js";
 import { decodePhoto, encodeMask, growMask, readMask } from "./jobs.js";
-import { Pictures } from "./pictures.js";
+import { ImageCache } from "./images.js";
 import { wantToken } from "./token.js";
 import { say, save, unwarn, warn, working } from "./ui.js";
 
@@ -23,7 +23,7 @@ export class App {
     this.editor = editor;
     this.painter = painter;
     this.view = view;
-    this.pictures = new Pictures((picture) => picture === view.picture || picture === view.before);
+    this.images = new ImageCache((decoded) => decoded === view.image || decoded === view.before);
     /** @type {import("./api.js").Info | null} */
     this.info = null;
     this.busy = false;
@@ -56,18 +56,18 @@ export class App {
         throw new ApiError("unreadable", `${name} cannot be read; is it still there?`);
       });
       const blob = new Blob([bytes], { type: file.type }); // the file may change on the disk, or go
-      const picture = await this.pictures.read(blob, signal);
-      const { width, height } = picture;
+      const decoded = await this.images.read(blob, signal);
+      const { width, height } = decoded;
       if (most.pixels && width * height > most.pixels) {
         const limit = `${Math.floor(most.pixels / 1e6)} megapixels`;
         throw new ApiError("too_large", `${name} has ${width} × ${height} pixels; the server takes ${limit} at most.`);
       }
       const previous = this.editor.opened && this.editor.history.steps.length ? this.editor.saved() : null;
-      this.pictures.forget();
-      this.pictures.put(0, picture);
+      this.images.forget();
+      this.images.put(0, decoded);
       this.written = null;
       this.painter.size = Math.max(4, Math.round(Math.max(width, height) / 24));
-      this.editor.open(blob, name, picture);
+      this.editor.open(blob, name, decoded);
       this.view.fit();
       say(`${name}, ${width} × ${height} pixels. Paint over what should go, then press Fill.`);
       if (previous) {
@@ -85,12 +85,12 @@ export class App {
   async restore(saved, again = false) {
     await this.work("Opening", async (signal) => {
       const blob = /** @type {Blob} */ (saved.versions.get(saved.session.version));
-      const picture = await this.pictures.read(blob, signal);
-      this.pictures.forget();
-      this.pictures.put(saved.session.version, picture);
+      const decoded = await this.images.read(blob, signal);
+      this.images.forget();
+      this.images.put(saved.session.version, decoded);
       this.written = null;
       this.editor.restore(saved, again);
-      this.painter.size = Math.max(4, Math.round(Math.max(picture.width, picture.height) / 24));
+      this.painter.size = Math.max(4, Math.round(Math.max(decoded.width, decoded.height) / 24));
       this.view.fit();
       say(`${saved.session.name} is back, with everything you did to it.`);
     }, () => this.restore(saved, again));
@@ -102,11 +102,12 @@ export class App {
     const { editor } = this;
     if (!editor.map.count) return say("Paint over what should go first.");
     if (editor.map.count === editor.map.width * editor.map.height) {
-      return warn("Everything is marked, so nothing is left to fill it from: erase some of the marking.");
+      return warn("Everything is marked, so nothing is left to fill it from: erase some of the mask.");
     }
     await this.work("Filling", async (signal, progress) => {
-      const { blob, ratio, after } = await this.filled(editor.current, editor.map, 0, signal, progress);
-      editor.fill(blob);
+      const options = { seed: 0, feather: this.feather };
+      const { blob, ratio, after } = await this.filled(editor.current, editor.map, options, signal, progress);
+      editor.fill(blob, options.feather);
       say(`Filled${ratio === null ? "" : ` ${percent(ratio)} of the photo`}${after}`);
     }, () => this.fill());
   }
@@ -117,22 +118,22 @@ export class App {
   }
 
   get canFillAgain() {
-    return this.idle && this.seeds > 1 && this.editor.history.made !== null;
+    return this.idle && this.seeds > 1 && this.editor.history.lastFill !== null;
   }
 
-  /** Fill what the last fill filled, from the same photo, with the next seed. */
+  /** Fill what the last fill filled, from the same photo and with the same feather, with the next seed. */
   async fillAgain() {
     if (!this.idle) return;
     this.painter.lift();
     const { editor, seeds } = this;
-    const last = editor.history.made;
+    const last = editor.history.lastFill;
     if (!last) return say("Nothing is filled yet: paint over what should go, then press Fill.");
     if (seeds < 2) return say("The server’s model fills a hole in one way only.");
     await this.work("Filling", async (signal, progress) => {
-      const seed = (last.seed + 1) % seeds;
-      const { blob, after } = await this.filled(editor.blob(last.from), editor.holeOf(last), seed, signal, progress);
-      editor.fillAgain(blob, { ...last, seed });
-      say(`Another fill (${seed + 1} of ${seeds})${after} Undo brings back the one before.`);
+      const fill = { ...last, seed: (last.seed + 1) % seeds };
+      const { blob, after } = await this.filled(editor.blob(fill.from), editor.holeOf(fill), fill, signal, progress);
+      editor.fillAgain(blob, fill);
+      say(`Another fill (${fill.seed + 1} of ${seeds})${after} Undo brings back the one before.`);
     }, () => this.fillAgain());
   }
 
@@ -140,29 +141,29 @@ export class App {
    * Have a version of the photo filled; the answer is shown once the editor has it as its next version.
    * @param {Blob} image
    * @param {HoleMap} map
-   * @param {number} seed
+   * @param {{seed: number, feather: number}} options
    * @param {AbortSignal} signal
    * @param {{upload: (share: number) => void}} progress
    */
-  async filled(image, map, seed, signal, progress) {
+  async filled(image, map, { seed, feather }, signal, progress) {
     const { editor } = this;
     const kind = await kindOf(image);
     const mask = await encodeMask(map, 1);
-    const fields = { image: named(image, editor.name, kind), mask, feather: String(this.feather), seed: String(seed) };
+    const fields = { image: named(image, editor.name, kind), mask, feather: String(feather), seed: String(seed) };
     const ask = (/** @type {string} */ format) => inpaint({ ...fields, format }, { onUpload: progress.upload, signal });
     // As PNG, no fill rounds what another fill left alone. It holds what all other formats do, but for CMYK's inks.
     const { blob, seconds, ratio, notes } = await ask(kind === "png" ? "same" : "png").catch((error) => {
       if (error instanceof ApiError && error.code === "format" && kind !== "png") return ask("same");
       throw error;
     });
-    const picture = await decodePhoto(blob).catch(() => {
-      throw new ApiError("answer", "What the server sent back is not a picture; nothing has changed.");
+    const decoded = await decodePhoto(blob).catch(() => {
+      throw new ApiError("answer", "What the server sent back is not an image; nothing has changed.");
     });
-    if (picture.width !== map.width || picture.height !== map.height) {
-      const size = `${picture.width} × ${picture.height}`;
-      throw new ApiError("answer_size", `The server sent back a picture of another size (${size}); it is not used.`);
+    if (decoded.width !== map.width || decoded.height !== map.height) {
+      const size = `${decoded.width} × ${decoded.height}`;
+      throw new ApiError("answer_size", `The server sent back an image of another size (${size}); it is not used.`);
     }
-    this.pictures.put(editor.nextVersion, picture);
+    this.images.put(editor.nextVersion, decoded);
     return { blob, ratio, after: `${seconds === null ? "" : ` in ${seconds.toFixed(1)} s`}.${notes && ` ${notes}`}` };
   }
 
@@ -214,7 +215,7 @@ export class App {
     await this.work("Reading", async () => {
       const { width, height } = this.editor.map;
       const read = await readMask(file, this.editor.map).catch(() => {
-        throw new ApiError("mask_file", `${file.name} is not a picture that this browser can read; PNG is always fine.`);
+        throw new ApiError("mask_file", `${file.name} is not an image that this browser can read; PNG is always fine.`);
       });
       if (!read.words) {
         const sizes = `The mask has ${read.width} × ${read.height} pixels and the photo ${width} × ${height}`;
@@ -289,13 +290,13 @@ export class App {
     const { editor, view } = this;
     view.redrawMask(box);
     this.onState();
-    if (view.picture && view.version === editor.version && view.map === editor.map) return;
+    if (view.image && view.version === editor.version && view.map === editor.map) return;
     const { version, map } = editor;
-    this.pictures.get(version, editor.blob(version)).then(
-      (picture) => {
+    this.images.get(version, editor.blob(version)).then(
+      (decoded) => {
         if (editor.version !== version || editor.map !== map) return; // it has changed again meanwhile
         view.version = version;
-        view.show(picture, map);
+        view.show(decoded, map);
         this.onState();
       },
       (error) => fail(error, () => this.changed(null)),
@@ -304,7 +305,7 @@ export class App {
 
   /** The photo as it was opened, to compare with. */
   async before() {
-    return this.pictures.get(0, this.editor.original);
+    return this.images.get(0, this.editor.original);
   }
 }
 

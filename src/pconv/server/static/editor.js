@@ -7,7 +7,7 @@ import { History } from "./history.js";
 /** @typedef {import("./storage.js").Saved} Saved */
 /** @typedef {import("./storage.js").Change} Change */
 /** @typedef {import("./holes.js").Box} Box */
-/** @typedef {import("./history.js").Made} Made */
+/** @typedef {import("./history.js").Fill} Fill */
 /** @typedef {import("./history.js").Step} Step */
 
 export class Editor {
@@ -123,25 +123,26 @@ export class Editor {
     return changed;
   }
 
-  /** Go on with a filled photo: nothing is marked in it. @param {Blob} blob */
-  fill(blob) {
+  /** Go on with a filled photo: nothing is marked in it. @param {Blob} blob @param {number} feather of the fill */
+  fill(blob, feather) {
     this.map.begin();
     const box = this.map.clear();
-    this.exchange(blob, { what: "fill", changes: this.map.commit() });
+    const changes = this.map.commit();
+    this.exchange(blob, { what: "fill", changes, fill: { from: this.version, hole: changes, seed: 0, feather } });
     this.onChange(box);
   }
 
   /**
    * Go on with another fill in the place of the last one. What was marked since then stays marked.
    * @param {Blob} blob
-   * @param {Made} made
+   * @param {Fill} fill
    */
-  fillAgain(blob, made) {
-    this.exchange(blob, { what: "another fill", changes: new Map(), made });
+  fillAgain(blob, fill) {
+    this.exchange(blob, { what: "another fill", changes: new Map(), fill });
     this.onChange(null);
   }
 
-  /** The hole map of a fill. @param {Made} made */
+  /** The hole map of a fill. @param {Fill} fill */
   holeOf({ hole }) {
     const map = new HoleMap(this.map.width, this.map.height);
     for (const [number, bits] of hole) map.setTile(number, bits);

@@ -1,4 +1,4 @@
-// What kind of picture a file is, from its first bytes: a name or a Content-Type may be wrong.
+// What kind of image a file is, from its first bytes: a name or a Content-Type may be wrong.
 
 /** @typedef {"png" | "jpeg" | "webp" | "bmp" | "gif" | "tiff" | "avif" | "heic" | ""} Kind */
 

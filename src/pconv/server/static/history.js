@@ -1,4 +1,4 @@
-// Steps that can be undone and done again. A step flips bits of the hole map and may exchange the photo.
+// Steps that can be undone and done again. A step flips bits of the hole map, and a fill replaces the photo.
 
 /** @typedef {import("./holes.js").Changes} Changes */
 
@@ -8,14 +8,15 @@
  * @property {Changes} changes bits of the hole map that it flipped
  * @property {number} from the photo's version before it
  * @property {number} to the photo's version after it
- * @property {Made} [made] of another fill of a hole: how
+ * @property {Fill} [fill] of a fill: all that is needed to repeat it
  */
 
 /**
- * @typedef {object} Made What a fill was made of.
+ * @typedef {object} Fill
  * @property {number} from the photo's version that was filled
  * @property {Changes} hole the bits of the hole map that were marked
  * @property {number} seed
+ * @property {number} feather in pixels
  */
 
 const MOST_STEPS = 500;
@@ -69,24 +70,23 @@ export class History {
   }
 
   /**
-   * What the photo's last fill was made of, with the seed that its hole was filled with last, be it undone or not.
-   * @returns {Made | null} null: no fill is done
+   * The photo's last fill. Its seed is the last one that this hole was filled with, even if that step is undone.
+   * @returns {Fill | null} null: no fill is done
    */
-  get made() {
-    const step = this.steps.slice(0, this.position).findLast(({ from, to }) => from !== to);
-    if (!step) return null;
-    const { from, hole } = step.made ?? { from: step.from, hole: step.changes };
-    const seed = this.steps.findLast(({ made }) => made?.from === from)?.made?.seed ?? 0;
-    return { from, hole, seed };
+  get lastFill() {
+    const last = this.steps.slice(0, this.position).findLast(({ fill }) => fill)?.fill;
+    if (!last) return null;
+    const newest = this.steps.findLast(({ fill }) => fill?.from === last.from)?.fill ?? last;
+    return { ...last, seed: newest.seed };
   }
 
   /** The versions of the photo that a step leads to or from, or needs. */
   get versions() {
-    return new Set(this.steps.flatMap(({ from, to, made }) => [from, to, made?.from ?? from]));
+    return new Set(this.steps.flatMap(({ from, to, fill }) => [from, to, fill?.from ?? from]));
   }
 
   get bytes() {
-    const all = new Set(this.steps.flatMap(({ changes, made }) => [...changes.values(), ...(made?.hole.values() ?? [])]));
+    const all = new Set(this.steps.flatMap(({ changes, fill }) => [...changes.values(), ...(fill?.hole.values() ?? [])]));
     let sum = 0;
     for (const bits of all) sum += bits.byteLength; // all fills of a hole share its bits
     return sum;

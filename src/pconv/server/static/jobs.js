@@ -2,7 +2,7 @@
 
 /** @typedef {import("./worker.js").Jobs} Jobs */
 /** @typedef {import("./holes.js").HoleMap} HoleMap */
-/** @typedef {{width: number, height: number, levels: import("./worker.js").Level[]}} Picture */
+/** @typedef {{width: number, height: number, levels: import("./worker.js").Level[]}} DecodedImage */
 
 /** @type {Worker | null} */
 let worker = null;
@@ -45,7 +45,7 @@ function copied(map) {
   return { input: { width: map.width, height: map.height, words }, transfer: [words.buffer] };
 }
 
-/** @param {Blob} blob @returns {Promise<Picture>} */
+/** @param {Blob} blob @returns {Promise<DecodedImage>} */
 export const decodePhoto = (blob) => run("decode", { blob });
 
 /** @param {HoleMap} map @param {1 | 8} depth */

@@ -269,6 +269,8 @@ async function learn() {
   try {
     const info = await getInfo();
     app.info = info;
+    input("grow-by").max = String(info.options.grow.maximum);
+    input("feather").max = String(info.options.feather.maximum);
     app.onState();
     const on = `${info.backend} on ${info.device}`;
     element("about", HTMLSpanElement).textContent = `pconv ${info.version}, model ${info.model}, ${on}.`;

@@ -1,14 +1,14 @@
 // What is on the screen: the photo, the hole map over it, where they lie and how large.
 //
 // Costs follow what is seen, not the photo's size: the photo is drawn from the level nearest to the zoom; the hole map
-// is in marking.js.
+// is in mask-layer.js.
 
 import { union } from "./holes.js";
-import { Marking } from "./marking.js";
+import { MaskLayer } from "./mask-layer.js";
 
 /** @typedef {import("./holes.js").Box} Box */
 /** @typedef {import("./holes.js").HoleMap} HoleMap */
-/** @typedef {import("./jobs.js").Picture} Picture */
+/** @typedef {import("./jobs.js").DecodedImage} DecodedImage */
 /** @typedef {import("./shapes.js").Point} Point */
 
 const MARGIN = 24;
@@ -27,13 +27,13 @@ export class View {
     this.stage = stage;
     this.photo = photo;
     this.mask = mask;
-    this.marking = new Marking(mask);
+    this.maskLayer = new MaskLayer(mask);
     this.photoContext = /** @type {CanvasRenderingContext2D} */ (photo.getContext("2d"));
-    /** @type {Picture | null} */
-    this.picture = null;
-    /** The photo's version that the picture shows. */
+    /** @type {DecodedImage | null} */
+    this.image = null;
+    /** The photo's version that the image shows. */
     this.version = 0;
-    /** What the photo is compared with. @type {Picture | null} */
+    /** What the photo is compared with. @type {DecodedImage | null} */
     this.before = null;
     /** Left of this share of the stage's width lies what was before; null: nowhere. @type {number | null} */
     this.wipe = null;
@@ -62,10 +62,10 @@ export class View {
     this.resize();
   }
 
-  /** @param {Picture} picture @param {HoleMap} map */
-  show(picture, map) {
-    const same = this.picture?.width === picture.width && this.picture.height === picture.height;
-    this.picture = picture;
+  /** @param {DecodedImage} image @param {HoleMap} map */
+  show(image, map) {
+    const same = this.image?.width === image.width && this.image.height === image.height;
+    this.image = image;
     this.map = map;
     if (!same) this.fit();
     this.redraw();
@@ -80,19 +80,19 @@ export class View {
     this.density = density;
     this.photo.width = Math.round(this.width * density);
     this.photo.height = Math.round(this.height * density);
-    this.marking.resize(this.photo.width, this.photo.height);
+    this.maskLayer.resize(this.photo.width, this.photo.height);
     if (this.fitted) this.fit();
     else this.place(this.scale, this.width / 2 - middle.x * this.scale, this.height / 2 - middle.y * this.scale);
   }
 
   get fitScale() {
-    const { width, height } = this.picture ?? { width: 1, height: 1 };
+    const { width, height } = this.image ?? { width: 1, height: 1 };
     const room = (/** @type {number} */ side) => Math.max(32, side - 2 * Math.min(MARGIN, side / 20));
     return Math.min(room(this.width) / width, room(this.height) / height, 4);
   }
 
   fit() {
-    const { width, height } = this.picture ?? { width: 1, height: 1 };
+    const { width, height } = this.image ?? { width: 1, height: 1 };
     const scale = this.fitScale;
     this.place(scale, (this.width - width * scale) / 2, (this.height - height * scale) / 2);
     this.fitted = true;
@@ -113,7 +113,7 @@ export class View {
 
   /** @param {number} scale @param {number} x @param {number} y */
   place(scale, x, y) {
-    const { width, height } = this.picture ?? { width: 1, height: 1 };
+    const { width, height } = this.image ?? { width: 1, height: 1 };
     const kept = 48; // this much of the photo stays in sight
     this.scale = scale;
     this.x = Math.min(this.width - kept, Math.max(kept - width * scale, x));
@@ -188,21 +188,21 @@ export class View {
   drawPhoto() {
     const { photo, photoContext: context } = this;
     context.clearRect(0, 0, photo.width, photo.height);
-    if (!this.picture) return;
+    if (!this.image) return;
     const wiped = this.before && this.wipe !== null ? this.wipe * photo.width : 0;
-    this.drawPicture((this.showBefore && this.before) || this.picture);
+    this.drawDecoded((this.showBefore && this.before) || this.image);
     if (!this.before || !wiped || this.showBefore) return;
     context.save();
     context.beginPath();
     context.rect(0, 0, wiped, photo.height);
     context.clip();
     context.clearRect(0, 0, wiped, photo.height);
-    this.drawPicture(this.before);
+    this.drawDecoded(this.before);
     context.restore();
   }
 
-  /** @param {Picture} picture */
-  drawPicture({ levels }) {
+  /** @param {DecodedImage} image */
+  drawDecoded({ levels }) {
     const { photoContext: context } = this;
     const zoom = this.scale * this.density;
     const level = levels.findLast(({ scale }) => scale * zoom <= 1) ?? levels[0];
@@ -223,7 +223,7 @@ export class View {
   /** @param {Box | null} box @param {boolean} smooth */
   drawMask(box, smooth) {
     const zoom = this.scale * this.density;
-    this.marking.draw(this.map, box, { zoom, left: this.x * this.density, top: this.y * this.density }, smooth);
+    this.maskLayer.draw(this.map, box, { zoom, left: this.x * this.density, top: this.y * this.density }, smooth);
   }
 
   /** What shows where the photo is transparent. @param {number} width @param {number} height */

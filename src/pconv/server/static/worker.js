@@ -3,7 +3,7 @@
 import { HoleMap, TILE } from "./holes.js";
 import { greyPng } from "./png.js";
 
-/** Photos are shown from pieces of this size: canvases on a GPU take no picture wider than some 8000 pixels. */
+/** Photos are shown from pieces of this size: canvases on a GPU take no image wider than some 8000 pixels. */
 const PIECE = 2048;
 
 /** @typedef {{x: number, y: number, bitmap: ImageBitmap}} Piece */

@@ -6,15 +6,15 @@ import { HoleMap } from "./holes.js";
 import { decodePhoto, encodeMask } from "./jobs.js";
 import { tiffSize } from "./tiff.js";
 
-/** @typedef {import("./jobs.js").Picture} Picture */
+/** @typedef {import("./jobs.js").DecodedImage} DecodedImage */
 
 const KEPT = 3;
 
-export class Pictures {
-  /** @param {(picture: Picture) => boolean} inUse whether it is on the screen */
+export class ImageCache {
+  /** @param {(decoded: DecodedImage) => boolean} inUse whether it is on the screen */
   constructor(inUse) {
     this.inUse = inUse;
-    /** From the one used longest ago to the last one. @type {Map<number, Promise<Picture>>} */
+    /** From the one used longest ago to the last one. @type {Map<number, Promise<DecodedImage>>} */
     this.known = new Map();
   }
 
@@ -24,34 +24,34 @@ export class Pictures {
 
   /** Give the memory back at once: garbage collectors do not see how much a bitmap holds. @param {number} version */
   drop(version) {
-    const picture = this.known.get(version);
+    const decoded = this.known.get(version);
     this.known.delete(version);
-    picture?.then((gone) => {
+    decoded?.then((gone) => {
       if (this.inUse(gone)) return;
       for (const { pieces } of gone.levels) for (const { bitmap } of pieces) bitmap.close();
     }, () => {});
   }
 
-  /** @param {number} version @param {Picture | Promise<Picture>} picture */
-  put(version, picture) {
+  /** @param {number} version @param {DecodedImage | Promise<DecodedImage>} decoded */
+  put(version, decoded) {
     this.known.delete(version);
-    this.known.set(version, Promise.resolve(picture));
+    this.known.set(version, Promise.resolve(decoded));
     for (const old of this.known.keys()) if (this.known.size > KEPT) this.drop(old);
   }
 
   /** @param {number} version @param {Blob} blob */
   get(version, blob) {
-    const picture = this.known.get(version) ?? this.read(blob);
-    this.put(version, picture);
-    picture.catch(() => this.known.delete(version));
-    return picture;
+    const decoded = this.known.get(version) ?? this.read(blob);
+    this.put(version, decoded);
+    decoded.catch(() => this.known.delete(version));
+    return decoded;
   }
 
   /**
    * Decode a file; TIFF, which browsers do not know, the server shows as PNG.
    * @param {Blob} blob
    * @param {AbortSignal} [signal]
-   * @returns {Promise<Picture>}
+   * @returns {Promise<DecodedImage>}
    */
   async read(blob, signal) {
     try {

@@ -3,7 +3,7 @@
 /** @typedef {import("./holes.js").Box} Box */
 /** @typedef {import("./holes.js").HoleMap} HoleMap */
 
-export class Marking {
+export class MaskLayer {
   /** @param {HTMLCanvasElement} canvas */
   constructor(canvas) {
     this.canvas = canvas;
