@@ -16,11 +16,12 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 import pconv
+from pconv.images.codecs import CODECS
 from pconv.models import SEEDS
 from pconv.server.errors import ApiError, internal_error
 from pconv.server.middleware import RequestMiddleware
 from pconv.server.openapi import DESCRIPTION, INPAINT, NEEDS_TOKEN, add_docs
-from pconv.server.options import FILL_SCHEMA, FORMATS
+from pconv.server.options import FILL_SCHEMA
 from pconv.server.service import FilledImage, InpaintService
 
 STATIC = Path(__file__).parent / "static"
@@ -92,7 +93,7 @@ def server_info(service: InpaintService) -> dict[str, Any]:
         "device": ", ".join(worker.backend.device for worker in service.workers),
         "precision": backend.precision,
         "seeds": SEEDS if backend.noise else 1,
-        "formats": sorted(set(FORMATS.values())),
+        "formats": sorted(codec.suffixes[0] for codec in CODECS),
         "options": FILL_SCHEMA,
         "limits": {
             "bytes": config.max_bytes,

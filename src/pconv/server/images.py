@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pconv.errors import ImageFileError, InputError
-from pconv.images.codecs import codec_for, recognise
+from pconv.images.codecs import CODECS, codec_for, recognise
 from pconv.images.photo import Photo
 from pconv.images.reading import photo_size, read_photo
 from pconv.images.writing import as_mode, check_storable, encode_photo, storable_mode
@@ -23,7 +23,7 @@ from pconv.masks.reader import MaskFile
 from pconv.masks.sources import hole_of
 from pconv.server.config import ServerConfig
 from pconv.server.errors import ApiError
-from pconv.server.options import FORMATS, RequestOptions
+from pconv.server.options import RequestOptions
 
 _ROWS = 512
 _ROUNDING = 0.5 / 255
@@ -55,7 +55,7 @@ def read_info(data: bytes, what: str, config: ServerConfig) -> ImageInfo:
     """
     codec = recognise(data)
     if codec is None:
-        known = ", ".join(FORMATS)
+        known = ", ".join(codec.title for codec in CODECS)
         raise ApiError(415, "format", f"{what} is not an image of a format that is accepted here: {known}")
     if codec.name == "HEIF" and find_spec("pillow_heif") is None:
         raise ApiError(415, "format", "HEIC photos are not accepted here: the server lacks the package pillow-heif")

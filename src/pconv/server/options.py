@@ -7,14 +7,12 @@ from dataclasses import Field, dataclass, fields
 from typing import Any
 
 from pconv.errors import InputError
+from pconv.images.codecs import CODECS
 from pconv.inpainting.options import InpaintOptions
 from pconv.server.errors import ApiError
 
-FORMATS = {
-    "png": ".png", "jpeg": ".jpg", "jpg": ".jpg", "webp": ".webp", "tiff": ".tif", "tif": ".tif", "bmp": ".bmp",
-    "gif": ".gif", "avif": ".avif",
-}  # fmt: skip
-"""What the field ``format`` may say besides "same", and the file suffix that it means."""
+FORMATS = tuple(suffix.removeprefix(".") for codec in CODECS for suffix in codec.suffixes)
+"""What the field ``format`` may say besides "same": the file suffixes, without the dot."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +61,7 @@ def parse_options(texts: Mapping[str, bytes | bytearray]) -> RequestOptions:
     if quality is not None and not (type(quality) is int and 1 <= quality <= 100):
         raise _bad_field(f"quality is {quality!r}; give a whole number from 1 to 100")
     try:
-        return RequestOptions(InpaintOptions(**values), FORMATS.get(name), quality)
+        return RequestOptions(InpaintOptions(**values), None if name == "same" else f".{name}", quality)
     except InputError as error:
         raise _bad_field(str(error)) from error
 
