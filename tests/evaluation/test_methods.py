@@ -156,3 +156,9 @@ def test_plain_takes_no_partial_network(model, tmp_path):
     (tmp_path / "text").write_text("no weights")
     with pytest.raises(ModelError, match="is not a complete safetensors file"):
         load_plain(tmp_path / "text")
+
+
+def test_an_installed_package_has_no_networks_of_the_ablation_and_says_so(monkeypatch, tmp_path):
+    monkeypatch.setattr(methods, "ABLATION", tmp_path / "none")
+    with pytest.raises(InputError, match=r"give its checkpoint with --plain-model.*comes with the repository"):
+        find_methods(["plain"], None, 1)

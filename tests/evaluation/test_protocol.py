@@ -12,9 +12,9 @@ from pconv.evaluation.protocol import (
     border_margin,
     cell_of,
     common_size,
-    fitted,
+    fit_photo,
+    generated_masks,
     hole_of,
-    made_masks,
     mask_set_hash,
     pair_up,
     readable_photos,
@@ -26,10 +26,10 @@ from pconv.masks.strokes import RATIO_BINS
 
 def test_the_made_masks_are_the_same_bytes_everywhere():
     """Whoever changes a hole changes MASK_SET, and these."""
-    assert mask_set_hash(hole_of(mask) for mask in made_masks(512, 512, 2)) == (
+    assert mask_set_hash(hole_of(mask) for mask in generated_masks(512, 512, 2)) == (
         "7da073aa8d409ae6878fae7c7e4b4f48e71b0055bc0f6441b57443fccf0e8c28"
     )
-    assert mask_set_hash(hole_of(mask) for mask in made_masks(320, 480, 2)) == (
+    assert mask_set_hash(hole_of(mask) for mask in generated_masks(320, 480, 2)) == (
         "2824a7e17d0d6250882ae1b853884dd640eeed616e98c006a20725856907858a"
     )
 
@@ -46,7 +46,7 @@ def test_the_hash_sees_every_bit_and_the_size():
 @pytest.mark.parametrize(("height", "width"), [(320, 480), (96, 96)])
 def test_made_masks_are_in_their_cells(height, width):
     margin = border_margin(height, width)
-    for mask in made_masks(height, width, 3):
+    for mask in generated_masks(height, width, 3):
         hole = hole_of(mask)
         low, high = RATIO_BINS[mask.cell.bin]
         assert low < hole.mean() <= high
@@ -56,8 +56,8 @@ def test_made_masks_are_in_their_cells(height, width):
 
 
 def test_more_masks_begin_with_the_same_ones():
-    assert made_masks(320, 480, 3)[: 2 * len(CELLS)] == made_masks(320, 480, 2)
-    assert len({mask_set_hash([hole_of(mask)]) for mask in made_masks(96, 96, 3)}) == 3 * len(CELLS)
+    assert generated_masks(320, 480, 3)[: 2 * len(CELLS)] == generated_masks(320, 480, 2)
+    assert len({mask_set_hash([hole_of(mask)]) for mask in generated_masks(96, 96, 3)}) == 3 * len(CELLS)
 
 
 def test_the_margin_is_the_papers_50_px_and_scales_below_512():
@@ -105,27 +105,27 @@ def test_a_folder_of_masks_is_sorted_into_cells_and_counted(tmp_path):
 def test_photos_are_cropped_at_their_scale_or_shrunk_first(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (110, 130, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / "a.png")
-    assert np.array_equal(fitted(tmp_path / "a.png", (100, 110)), pixels[5:105, 10:120])
-    shrunk = fitted(tmp_path / "a.png", (50, 64))  # at 50 high it would be 59 wide: width decides
+    assert np.array_equal(fit_photo(tmp_path / "a.png", (100, 110)), pixels[5:105, 10:120])
+    shrunk = fit_photo(tmp_path / "a.png", (50, 64))  # at 50 high it would be 59 wide: width decides
     expected = Image.fromarray(pixels).resize((64, 54), Image.Resampling.LANCZOS).crop((0, 2, 64, 52))
     assert np.array_equal(shrunk, np.asarray(expected))
     with pytest.raises(InputError, match="130x110 px, smaller than its mask 140x100"):
-        fitted(tmp_path / "a.png", (100, 140))
+        fit_photo(tmp_path / "a.png", (100, 140))
 
 
 def test_made_masks_turn_with_the_photo_and_no_photo_is_smaller():
     photos = [Path("wide.png"), Path("tall.png")]
-    pairs = pair_up(made_masks(64, 96, 2), photos, [(65, 99), (99, 65)])
+    pairs = pair_up(generated_masks(64, 96, 2), photos, [(65, 99), (99, 65)])
     assert {(pair.photo.name, pair.mask.size) for pair in pairs} == {("wide.png", (64, 96)), ("tall.png", (96, 64))}
     for pair in pairs[:3]:
         assert hole_of(pair.mask).shape == pair.mask.size
     with pytest.raises(InputError, match=r"wide.png is 99x63 px, and the masks are 96x64: take larger.*--size"):
-        pair_up(made_masks(64, 96, 1), photos[:1], [(63, 99)])
+        pair_up(generated_masks(64, 96, 1), photos[:1], [(63, 99)])
 
 
 def test_every_photo_is_used_as_often_and_each_cell_sees_many():
     photos = [Path(f"{number}.png") for number in range(3)]
-    pairs = pair_up(made_masks(64, 64, 10), photos, [(64, 64)] * 3)
+    pairs = pair_up(generated_masks(64, 64, 10), photos, [(64, 64)] * 3)
     assert Counter(pair.photo for pair in pairs) == dict.fromkeys(photos, 40)
     for cell in CELLS:
         assert len({pair.photo for pair in pairs if pair.mask.cell == cell}) == 3

@@ -5,8 +5,8 @@ import pytest
 
 from pconv.errors import InputError
 from pconv.evaluation.methods import Method, capped
-from pconv.evaluation.protocol import CELLS, Cell, made_masks, pair_up
-from pconv.evaluation.report import all_tables
+from pconv.evaluation.output import all_tables
+from pconv.evaluation.protocol import CELLS, Cell, generated_masks, pair_up
 from pconv.evaluation.runner import Score, make_tasks
 from pconv.evaluation.summary import METRICS, Results, cells_of_bin
 from pconv.evaluation.tables import difference_table, mean_table, verdict_table, warnings, wins_and_losses
@@ -22,7 +22,7 @@ def method(name, **more):
 def results():
     """Six pairs a cell; ours is 1 dB and 0.5 % better, and smoother; the photos differ far more than the methods."""
     methods = [method("ours", ours=True), method("other")]
-    pairs = pair_up(made_masks(64, 64, 6), [Path("a.png")], [(64, 64)])
+    pairs = pair_up(generated_masks(64, 64, 6), [Path("a.png")], [(64, 64)])
     found = Results(pairs, methods, 6)
     for number, pair in enumerate(pairs):
         hard = 10.0 * np.sin(number)

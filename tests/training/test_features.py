@@ -12,8 +12,7 @@ from safetensors.torch import save_file
 from servers import serving
 
 from pconv.errors import TrainingError
-from pconv.training import features as features_module
-from pconv.training.features import VGG16Features, load_vgg
+from pconv.training.features import VGG_SHA256, VGG_URL, VGG16Features, load_vgg
 
 CONVOLUTIONS = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)
 """Their places in torchvision's ``vgg16().features``."""
@@ -181,40 +180,41 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server(tmp_path, two_blocks, monkeypatch):
-    monkeypatch.setattr(features_module, "_WAIT_S", 0)
+    monkeypatch.setattr("pooch.core.time.sleep", lambda _: None)
     torch.hub.set_dir(tmp_path / "hub")
     torch.save(two_blocks, tmp_path / "weights.pth")
     running = Server(("127.0.0.1", 0), Handler)
     running.content = (tmp_path / "weights.pth").read_bytes()
     with serving(running):
-        running.url += f"/vgg16-{hashlib.sha256(running.content).hexdigest()[:8]}.pth"
+        running.vgg = {"url": f"{running.url}/vgg16.pth", "sha256": hashlib.sha256(running.content).hexdigest()}
         yield running
     monkeypatch.setattr(torch.hub, "_hub_dir", None)
 
 
-def test_weights_are_downloaded_once(server, two_blocks):
+def test_weights_are_downloaded_once_to_torchvisions_place(server, two_blocks, tmp_path):
     for _ in range(2):
-        vgg = load_vgg(blocks=2, url=server.url)
+        vgg = load_vgg(blocks=2, **server.vgg)
         assert torch.equal(vgg.state_dict()["features.7.weight"], two_blocks["features.7.weight"])
     assert server.requests == 1
+    assert (tmp_path / "hub" / "checkpoints" / "vgg16.pth").is_file()
+    assert VGG_SHA256.startswith(VGG_URL.rpartition("-")[2].removesuffix(".pth"))
 
 
 def test_a_broken_connection_is_tried_again(server):
     server.failures = 2
-    assert load_vgg(blocks=2, url=server.url).blocks == 2
+    assert load_vgg(blocks=2, **server.vgg).blocks == 2
     assert server.requests == 3
 
 
 def test_a_download_with_another_checksum_is_refused_and_not_kept(server, tmp_path):
-    wrong = server.url.rpartition("-")[0] + "-00000000.pth"
-    with pytest.raises(TrainingError, match=r"cannot download .* \(invalid hash value .*; give a file"):
-        load_vgg(blocks=2, url=wrong)
+    with pytest.raises(TrainingError, match=r"cannot download .*hash.*; give a file"):
+        load_vgg(blocks=2, url=server.vgg["url"], sha256="0" * 64)
     assert not [path for path in (tmp_path / "hub").rglob("*") if path.is_file()]
 
 
 def test_without_a_network_it_says_how_to_go_on(server):
     server.failures = 99
-    with pytest.raises(TrainingError, match=r"cannot download VGG-16 from http.*; give a file with --vgg PATH"):
-        load_vgg(blocks=2, url=server.url)
-    with pytest.raises(TrainingError, match="cannot download VGG-16"):
-        load_vgg(blocks=2, url="http://127.0.0.1:9/vgg16-00000000.pth")
+    with pytest.raises(TrainingError, match=r"cannot download http.*; give a file with --vgg PATH"):
+        load_vgg(blocks=2, **server.vgg)
+    with pytest.raises(TrainingError, match="cannot download http"):
+        load_vgg(blocks=2, url="http://127.0.0.1:9/vgg16.pth")

@@ -21,13 +21,14 @@ QUICK = "telea,ns,mean"
 QUICK_PER_CELL = 2
 
 
-def split_methods(ctx: click.Context, option: click.Parameter, value: str | None) -> list[str] | None:
-    """Names at commas; a command, ``cmd:...``, goes up to the option's end, since it may hold commas itself."""
-    if value is None:
-        return None
-    names, command, rest = value.partition("cmd:")
-    found = [name.strip() for name in names.split(",") if name.strip()]
-    return [*found, command + rest] if command else found
+def split_methods(ctx: click.Context, option: click.Parameter, values: tuple[str, ...]) -> list[str]:
+    """Names at commas. A command, ``cmd:...``, goes up to the option's end, since it may have commas itself."""
+    found = []
+    for value in values:
+        names, command, rest = value.partition("cmd:")
+        found += [name.strip() for name in names.split(",") if name.strip()]
+        found += [command + rest] if command else []
+    return found
 
 
 def parse_caps(ctx: click.Context, option: click.Parameter, values: tuple[str, ...]) -> dict[str, int]:
@@ -45,20 +46,23 @@ def parse_caps(ctx: click.Context, option: click.Parameter, values: tuple[str, .
 @click.option(
     "--quick", is_flag=True, help="A first look in two minutes: bundled photos, 2 pairs a cell, fast methods."
 )
-@click.option("--masks", type=PathType, help="Folder of mask files instead of the made set.")
+@click.option("--masks", type=PathType, help="Folder of mask files instead of the generated set.")
 @click.option("--polarity", type=click.Choice(POLARITIES), default="auto", show_default=True, help="Of mask files.")
 @click.option(
-    "--model", "models", multiple=True, help="default, paper, none, or a path or URL; repeatable, the first counts."
+    "--model",
+    "models",
+    multiple=True,
+    help="default, none, or a path or URL; repeatable: others are compared to the first.",
 )
 @click.option(
     "--against",
     multiple=True,
-    callback=lambda c, o, values: [n for v in values for n in split_methods(c, o, v) or []],
+    callback=split_methods,
     help=f"Some of {ALL} (the default), none, or 'cmd:tool {{image}} {{mask}} {{out}}'; repeatable.",
 )
 @click.option("--plain-model", type=PathType, help="Checkpoint of convolution=plain-... for the method plain.")
 @click.option("--per-cell", type=click.IntRange(min=1), help="Pairs in each of the 12 cells.  [default: 20]")
-@size_option(None, "Of made masks, WIDTHxHEIGHT px.  [default: what all photos hold, 512 at most]")
+@size_option(None, "Of generated masks, WIDTHxHEIGHT px.  [default: what fits all photos, 512 at most]")
 @click.option("--vgg", type=PathType, help="VGG-16 weights (.pth or .safetensors) for VGG and Gram distance.")
 @click.option("--lpips", type=PathType, help="torchvision's vgg16 .pth, for LPIPS.")
 @click.option(
@@ -106,13 +110,13 @@ def evaluate(
     if markdown:
         need_place_for(markdown, force=True)
     if masks and size:
-        raise click.UsageError("--size is for made masks; those of --masks have their own size")
+        raise click.UsageError("--size is for generated masks; those of --masks have their own size")
     with needs_extra("evaluate"):
         from pconv.evaluation import methods as known
-        from pconv.evaluation.learned import Learned
+        from pconv.evaluation.learned import LearnedWeights
         from pconv.evaluation.protocol import bundled_photos
-        from pconv.evaluation.runner import Settings
-        from pconv.evaluation.session import Request, copy_markdown
+        from pconv.evaluation.runner import WorkerSettings
+        from pconv.evaluation.session import EvaluationConfig
         from pconv.evaluation.session import evaluate as run
         from pconv.images.reading import find_photos
 
@@ -121,70 +125,61 @@ def evaluate(
             if masks and not masks.is_dir():
                 raise InputError(f"no folder of masks at {masks}")
             names = against or (QUICK if quick else ALL).split(",")
+            if not against and not plain_model and known.PLAIN in names and not known.ABLATION.is_dir():
+                names.remove(known.PLAIN)
+                note("plain convolutions are left out: --plain-model names a checkpoint of them")
             methods = known.our_methods([m for m in models or ("default",) if m != "none"])
             methods += known.find_methods([n for n in names if n != "none"], plain_model, time_limit)
             methods = known.capped(methods, caps)
             if not methods:
                 raise InputError("nothing to evaluate: --model none needs a method in --against")
     make_folder(out)
-    request = Request(
+    config = EvaluationConfig(
         photos=paths,
         photos_name=photos.name if photos else "bundled photos",
         methods=methods,
         out=out,
-        settings=Settings(out, vgg=vgg, time_limit=time_limit, jobs=jobs or os.cpu_count() or 1),
+        settings=WorkerSettings(out, vgg=vgg, time_limit=time_limit, jobs=jobs or os.cpu_count() or 1),
         masks=masks,
         polarity=polarity,
         per_cell=per_cell or (QUICK_PER_CELL if quick else 20),
         size=(size[1], size[0]) if size else None,
-        learned=Learned(lpips, inception),
-        command=typed(),
+        learned=LearnedWeights(lpips, inception),
+        markdown=[markdown] if markdown else [],
+        command=shlex.join(["pconv", *sys.argv[1:]]),
     )
     with needs_extra("evaluate"), writing_to(out), wrong_usage(InputError, ModelError):
-        results, _ = run(request, bar, lambda line: click.echo(f"note: {line}", err=True))
-        if markdown:
-            copy_markdown(out, markdown)
+        results = run(config, bar, note)
     show(results)
     click.echo(f"{out / 'report.html'}")
 
 
-def typed() -> str:
-    """The command line, to be repeated."""
-    return shlex.join(["pconv", *sys.argv[1:]])
+def note(text: str) -> None:
+    click.echo(f"note: {text}", err=True)
 
 
 @contextmanager
 def bar(what: str, total: int) -> Iterator[Callable[[], None]]:
     """A progress bar on the terminal; nothing elsewhere."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
-        task = progress.add_task(what, total=total)
-        yield lambda: progress.advance(task)
+    hidden = not sys.stderr.isatty()
+    progress: Any = click.progressbar(length=total, label=what, show_pos=True, file=sys.stderr, hidden=hidden)
+    with progress:
+        yield lambda: progress.update(1)
 
 
 def show(results: Any) -> None:
     """The tables on the terminal."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
     from pconv.evaluation.tables import mean_table, time_table, verdict_table, warnings
 
     tables = [mean_table(results, metric) for metric in results.metrics]
     tables += [verdict_table(results)] if len(results.methods) > 1 else []
-    console = Console() if sys.stdout.isatty() else Console(width=180)
-    for content in [*tables, time_table(results)]:
-        table = Table(title=Text(content.title), title_justify="left", box=None, pad_edge=False)
-        for number, head in enumerate(content.heads):
-            table.add_column(Text(head), justify="right" if number else "left")
-        for row in content.rows:
-            table.add_row(*(Text(cell) for cell in row))
-        console.print(table)
-        if content.note:
-            console.print(Text(content.note))
-        console.print()
+    for table in [*tables, time_table(results)]:
+        rows = [table.heads, *table.rows]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        click.echo(table.title)
+        for first, *others in rows:
+            cells = [first.ljust(widths[0]), *map(str.rjust, others, widths[1:])]
+            click.echo("  ".join(cells).rstrip())
+        click.echo(f"{table.note}\n" if table.note else "")
     for line in warnings(results):
         click.echo(f"warning: {line}", err=True)

@@ -1,6 +1,6 @@
 """Other ways to fill a hole, each a function of a photo ``(H, W, 3)`` uint8 and a hole ``(H, W)`` bool, True = hole.
 
-What they return is ``(H, W, 3)`` uint8; known pixels may come back changed, the caller keeps the photo's own.
+They return ``(H, W, 3)`` uint8. Known pixels may be changed in it: the caller keeps the photo's own.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ OPENCV_RADIUS = 3
 """Radius in px of the neighbourhood that Telea and Navier-Stokes look at, as in OpenCV's tutorial."""
 PATCH_SIZE = 5
 
-_PLACES = ("{image}", "{mask}", "{out}")
+PLACEHOLDERS = ("{image}", "{mask}", "{out}")
 _QUOTED = 400
 
 
 def mean_colour(photo: Pixels, hole: Hole) -> Pixels:
-    """The mean of the known pixels everywhere: what any method should beat."""
+    """The mean of the known pixels in the whole hole, which any method should improve on."""
     return np.where(hole[..., None], photo[~hole].mean(axis=0).round().astype(np.uint8), photo)
 
 
@@ -118,7 +118,7 @@ def plain_network(model: Path) -> Fill:
 
 
 def command(template: str, limit: float) -> Fill:
-    """Any program: ``template`` has {image}, {mask} and {out}, for which PNG files' paths are put in.
+    """Any program: {image}, {mask} and {out} in ``template`` are replaced by PNG files' paths.
 
     The mask is white = hole. No shell is started; the program is ended, with its children, after ``limit`` seconds.
 
@@ -128,12 +128,12 @@ def command(template: str, limit: float) -> Fill:
 
     def fill(photo: Pixels, hole: Hole) -> Pixels:
         with tempfile.TemporaryDirectory(prefix="pconv-") as folder:
-            paths = {place: str(Path(folder) / f"{place.strip('{}')}.png") for place in _PLACES}
+            paths = {name: str(Path(folder) / f"{name.strip('{}')}.png") for name in PLACEHOLDERS}
             Image.fromarray(photo).save(paths["{image}"])
             Image.fromarray(hole.astype(np.uint8) * 255).save(paths["{mask}"])
             words = shlex.split(template)
-            for place, path in paths.items():
-                words = [word.replace(place, path) for word in words]
+            for name, path in paths.items():
+                words = [word.replace(name, path) for word in words]
             _run(words, limit)
             return _result(Path(paths["{out}"]), photo.shape)
 
@@ -148,13 +148,13 @@ def _run(words: list[str], limit: float) -> None:
     except OSError as error:
         raise EvaluationError(f"cannot start {words[0]}: {error.strerror}") from error
     try:
-        said, _ = process.communicate(timeout=limit)
+        printed, _ = process.communicate(timeout=limit)
     except subprocess.TimeoutExpired as error:
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
         raise TimeoutError(f"not done after {limit:g} s") from error
     if process.returncode:
-        tail = said.decode(errors="replace").strip()[-_QUOTED:]
+        tail = printed.decode(errors="replace").strip()[-_QUOTED:]
         raise EvaluationError(f"{words[0]} ended with exit code {process.returncode}: {tail or 'it said nothing'}")
 
 

@@ -1,4 +1,4 @@
-"""The cases that are looked at: our best, median and worst, with every method's fill, as a sheet and for the page."""
+"""The cases shown in a report: our best, median and worst, with every method's fill, as a sheet and for the page."""
 
 from __future__ import annotations
 
@@ -10,35 +10,35 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pconv.evaluation.protocol import Pair, fitted, hole_of
-from pconv.evaluation.runner import Settings, Task, read_fill
+from pconv.evaluation.protocol import Pair, fit_photo, hole_of
+from pconv.evaluation.runner import FillTask, WorkerSettings, read_fill
 from pconv.evaluation.summary import Results
 from pconv.files import replacing
 from pconv.report.pages import data_url
 from pconv.report.sheet import in_rows, titled
 
-PER_KIND = 3
+PER_KIND, PER_KIND_ON_SHEET = 3, 2
 _SHEET_WIDTH = 300
 _EFFORT = 20
 """Of lossless WebP, 0 to 100: the last tenth of a file's size takes most of the time."""
 
 
 class Case(NamedTuple):
-    """A pair to look at, and why."""
+    """A pair to show; ``kind`` is best, median or worst."""
 
     kind: str
     pair: Pair
 
 
 class Layer(NamedTuple):
-    """A method's fill for the page: its label, what it reached, and a picture of the hole alone as a data URL."""
+    """A method's fill for the page: its label, its scores, and an image of the hole alone as a data URL."""
 
     label: str
-    reached: str
+    scores: str
     url: str
 
 
-class View(NamedTuple):
+class CaseOnPage(NamedTuple):
     """A case for the page."""
 
     title: str
@@ -61,50 +61,52 @@ def choose_cases(results: Results) -> list[Case]:
     return list(chosen.values())
 
 
-def make_views(cases: Sequence[Case], results: Results, tasks: Sequence[Task], settings: Settings) -> list[View]:
-    """Pictures at full resolution, lossless."""
-    views = []
+def cases_on_page(
+    cases: Sequence[Case], results: Results, tasks: Sequence[FillTask], settings: WorkerSettings
+) -> list[CaseOnPage]:
+    """The cases with images at full resolution, lossless."""
+    shown = []
     for case in cases:
         pair = case.pair
-        truth, hole = fitted(pair.photo, pair.mask.size), hole_of(pair.mask, settings.white_is_hole)
+        truth, hole = fit_photo(pair.photo, pair.mask.size), hole_of(pair.mask, settings.white_is_hole)
         layers = [Layer("hole", "", _overlay(np.full_like(truth, 255), hole))]
         for task in tasks:
             if task.pair.name == pair.name:
                 values = results.scores[task.method.name, pair.name].values
                 gram = f", Gram distance {values['gram']:.2f}" if "gram" in values else ""
-                reached = f"{values['psnr_hole']:.2f} dB in the hole{gram}, sharpness {values['sharpness']:.2f}"
-                layers.append(Layer(task.method.label, reached, _overlay(read_fill(task, settings), hole)))
+                scores = f"{values['psnr_hole']:.2f} dB in the hole{gram}, sharpness {values['sharpness']:.2f}"
+                layers.append(Layer(task.method.label, scores, _overlay(read_fill(task, settings), hole)))
         title = f"{case.kind}: {pair.photo.name}, cell {pair.mask.cell.name}, {hole.mean():.0%} hole"
-        views.append(View(title, _data_url(Image.fromarray(truth)), truth.shape[1], truth.shape[0], layers))
-    return views
+        shown.append(CaseOnPage(title, _data_url(Image.fromarray(truth)), truth.shape[1], truth.shape[0], layers))
+    return shown
 
 
 def write_sheet(
-    cases: Sequence[Case], results: Results, tasks: Sequence[Task], settings: Settings, path: Path, per_kind: int = 2
+    cases: Sequence[Case], results: Results, tasks: Sequence[FillTask], settings: WorkerSettings, path: Path
 ) -> None:
-    """One picture for a quick look: a row for each case, a column for the hole, each method and the truth."""
+    """One image: a row for each case, a column for the hole, each method and the truth."""
     shown: dict[str, int] = {}
     rows = []
     for case in cases:
         shown[case.kind] = shown.get(case.kind, 0) + 1
-        if shown[case.kind] > per_kind:
+        if shown[case.kind] > PER_KIND_ON_SHEET:
             continue
         pair = case.pair
-        truth, hole = fitted(pair.photo, pair.mask.size), hole_of(pair.mask, settings.white_is_hole)
+        truth, hole = fit_photo(pair.photo, pair.mask.size), hole_of(pair.mask, settings.white_is_hole)
         tiles = [_tile(np.where(hole[..., None], np.uint8(255), truth), f"{case.kind}, {pair.mask.cell.name}")]
         for task in tasks:
             if task.pair.name == pair.name:
-                reached = results.scores[task.method.name, pair.name].values["psnr_hole"]
-                tiles.append(_tile(read_fill(task, settings), f"{task.method.label[:32]}  {reached:.1f} dB"))
+                level = results.scores[task.method.name, pair.name].values["psnr_hole"]
+                tiles.append(_tile(read_fill(task, settings), f"{task.method.label[:32]}  {level:.1f} dB"))
         rows.append([*tiles, _tile(truth, "truth")])
     with replacing(path) as temporary:
         in_rows(rows).save(temporary)
 
 
 def _tile(pixels: NDArray[np.uint8], title: str) -> Image.Image:
-    picture = Image.fromarray(pixels)
-    picture.thumbnail((_SHEET_WIDTH, _SHEET_WIDTH), Image.Resampling.LANCZOS)
-    return titled(picture, title)
+    image = Image.fromarray(pixels)
+    image.thumbnail((_SHEET_WIDTH, _SHEET_WIDTH), Image.Resampling.LANCZOS)
+    return titled(image, title)
 
 
 def _overlay(pixels: NDArray[np.uint8], hole: NDArray[np.bool_]) -> str:

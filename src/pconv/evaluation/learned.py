@@ -1,6 +1,6 @@
-"""Metrics that need networks of others: LPIPS, FID and the Inception score, by torchmetrics, from local weight files.
+"""Metrics by other projects' networks: LPIPS, FID and the Inception score, with torchmetrics, from local weight files.
 
-Nothing is downloaded, and where a package or a file is missing the report says so; there is no stand-in for a number.
+Nothing is downloaded. Where a package or a weight file is missing, the metric is left out and the report says so.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pconv.errors import EvaluationError
-from pconv.evaluation.protocol import fitted
-from pconv.evaluation.runner import Settings, Task, read_fill
+from pconv.evaluation.protocol import fit_photo
+from pconv.evaluation.runner import FillTask, WorkerSettings, read_fill
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,7 +29,7 @@ INSTALL = "pip install torchmetrics torchvision torch-fidelity"
 
 
 @dataclass(frozen=True)
-class Learned:
+class LearnedWeights:
     """Weight files.
 
     Attributes:
@@ -41,7 +41,9 @@ class Learned:
     inception: Path | None = None
 
 
-def learned_metrics(results: Results, tasks: Sequence[Task], settings: Settings, weights: Learned) -> list[str]:
+def learned_metrics(
+    results: Results, tasks: Sequence[FillTask], settings: WorkerSettings, weights: LearnedWeights
+) -> list[str]:
     """Add LPIPS to each score, and FID and the Inception score to each method.
 
     Returns:
@@ -56,20 +58,20 @@ def learned_metrics(results: Results, tasks: Sequence[Task], settings: Settings,
     elif missing := _missing("torchmetrics", "torchvision"):
         notes.append(f"LPIPS: not measured, {missing} is not installed: {INSTALL}")
     else:
-        with _used(weights.lpips):
+        with _checked_weights(weights.lpips):
             _add_lpips(results, tasks, settings, weights.lpips)
     if weights.inception is None:
         notes.append("FID and Inception score: not measured, they need Inception's weights: --inception FILE")
     elif missing := _missing("torchmetrics", "torch_fidelity"):
         notes.append(f"FID and Inception score: not measured, {missing} is not installed: {INSTALL}")
     else:
-        with _used(weights.inception):
+        with _checked_weights(weights.inception):
             _add_inception(results, tasks, settings, weights.inception)
         notes.append(f"FID of {len(results.pairs)} pictures: compare only with others of as many; few make it larger")
     return notes
 
 
-def _add_lpips(results: Results, tasks: Sequence[Task], settings: Settings, weights: Path) -> None:
+def _add_lpips(results: Results, tasks: Sequence[FillTask], settings: WorkerSettings, weights: Path) -> None:
     import torch
     from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
 
@@ -88,7 +90,7 @@ def _add_lpips(results: Results, tasks: Sequence[Task], settings: Settings, weig
         results.scores[task.method.name, task.pair.name].values["lpips"] = value
 
 
-def _add_inception(results: Results, tasks: Sequence[Task], settings: Settings, weights: Path) -> None:
+def _add_inception(results: Results, tasks: Sequence[FillTask], settings: WorkerSettings, weights: Path) -> None:
     import torch
     from torchmetrics.image.fid import FrechetInceptionDistance, NoTrainInceptionV3
     from torchmetrics.image.inception import InceptionScore
@@ -114,11 +116,11 @@ def _add_inception(results: Results, tasks: Sequence[Task], settings: Settings, 
 
 
 def _finished(
-    results: Results, tasks: Sequence[Task], settings: Settings
-) -> Iterator[tuple[Task, NDArray[Any], NDArray[Any]]]:
+    results: Results, tasks: Sequence[FillTask], settings: WorkerSettings
+) -> Iterator[tuple[FillTask, NDArray[Any], NDArray[Any]]]:
     for task in tasks:
         if (task.method.name, task.pair.name) in results.scores:
-            yield task, read_fill(task, settings), fitted(task.pair.photo, task.pair.mask.size)
+            yield task, read_fill(task, settings), fit_photo(task.pair.photo, task.pair.mask.size)
 
 
 def _tensor(pixels: NDArray[Any]) -> Tensor:
@@ -134,16 +136,17 @@ def _missing(*modules: str) -> str:
 
 
 @contextmanager
-def _used(weights: Path) -> Iterator[None]:
-    """What torch and torchmetrics raise on files that are not what they need, as one of ours.
+def _checked_weights(weights: Path) -> Iterator[None]:
+    """Turn what torch and torchmetrics raise on other files into an EvaluationError.
 
-    torch-fidelity unpickles files without care; so this reads them first as weights only, which no code gets through.
+    torch-fidelity unpickles any file, and a pickle can run code. This first reads the file as weights only, which runs
+    none.
     """
     import torch
 
     try:
         torch.load(weights, map_location="cpu", weights_only=True)
-    except Exception as error:  # an unpickler that meets any file can raise anything
+    except Exception as error:  # an unpickler that reads any file can raise anything
         raise EvaluationError(f"{weights} is no file of weights, or holds more than weights") from error
     try:
         yield

@@ -1,8 +1,8 @@
-"""The made holes of the protocol: the same bits on every machine, whatever the versions of the packages.
+"""The generated holes of the protocol: the same bits on every machine, with every version of the packages.
 
-:func:`pconv.irregular_hole`, which draws holes to train on, uses Pillow, whose lines and ellipses differ from
-version to version. Here shapes are drawn by arithmetic on coordinates that are whole sixteenths of a pixel, so that
-the last bit of a sine does not matter. It is not the generator that networks are trained with, either.
+:func:`pconv.irregular_hole`, which draws holes to train on, uses Pillow, whose lines and ellipses differ between
+versions. Here shapes are computed from coordinates that are rounded to sixteenths of a pixel. Thus the last bit of a
+sine does not matter. Networks are not trained with this generator.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _ELLIPSES = 0.25
 """Part of the shapes that are ellipses; the others are strokes."""
 
 
-def drawn_hole(
+def generate_hole(
     height: int, width: int, ratio: tuple[float, float], margin: int, generator: np.random.Generator
 ) -> Hole | None:
     """Strokes and ellipses until the hole ratio is in (low, high].
@@ -35,7 +35,7 @@ def drawn_hole(
         generator: only its ``random()`` is used.
 
     Returns:
-        ``(height, width)`` bool, True = hole; None where the shapes did not come to that ratio.
+        ``(height, width)`` bool, True = hole; None where the shapes do not reach that ratio.
     """
     low, high = ratio
     allowed = np.zeros((height, width), dtype=bool)

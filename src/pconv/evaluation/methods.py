@@ -9,7 +9,6 @@ import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from importlib.resources import files
 from pathlib import Path
 
 from pconv.errors import InputError, ModelError, how_to_install
@@ -18,8 +17,8 @@ from pconv.evaluation.baselines import Fill
 from pconv.files import sha256_of
 
 COMMAND = "cmd:"
-_MADE_BY = 1
-"""Version of the functions in baselines.py: changes when what they compute does."""
+BASELINES_VERSION = 1
+"""Version of the functions in baselines.py: goes up when their results change."""
 
 
 @dataclass(frozen=True)
@@ -64,12 +63,23 @@ _BASELINES = {
 
 PLAIN = "plain"
 KNOWN = (*_BASELINES, PLAIN)
-BUNDLED_PLAIN, BUNDLED_PARTIAL = "plain-grey.safetensors", "partial.safetensors"
+ABLATION = Path(__file__).parent / "ablation"
+ABLATION_PLAIN, ABLATION_PARTIAL = "plain-grey.safetensors", "partial.safetensors"
 
 
-def bundled(name: str) -> Path:
-    """A checkpoint of the comparison of convolutions that comes with pconv (docs/guides/evaluation.md)."""
-    return Path(str(files("pconv") / "evaluation" / "ablation" / name))
+def ablation_checkpoint(name: str) -> Path:
+    """A checkpoint of the comparison of partial with plain convolutions (docs/evaluation.md).
+
+    Raises:
+        InputError: it is not here; only the repository has these files, installed packages have not.
+    """
+    path = ABLATION / name
+    if not path.is_file():
+        raise InputError(
+            f"{PLAIN} needs a network of plain convolutions: give its checkpoint with --plain-model. The one of "
+            f"docs/evaluation.md comes with the repository, not with the installed package"
+        )
+    return path
 
 
 def find_methods(names: list[str], plain_model: Path | None, time_limit: float) -> list[Method]:
@@ -77,7 +87,7 @@ def find_methods(names: list[str], plain_model: Path | None, time_limit: float) 
 
     Args:
         names: of :data:`KNOWN`, or commands, ``cmd:my_tool {image} {mask} {out}``.
-        plain_model: checkpoint for "plain"; None is the bundled one.
+        plain_model: checkpoint for "plain"; None is the repository's.
         time_limit: seconds for one fill by a command.
 
     Raises:
@@ -129,11 +139,11 @@ def our_methods(models: list[str]) -> list[Method]:
         name = _unused("pconv-" + _slug(model if model in BUNDLED else path.stem), [m.name for m in found])
         label = f"pconv {model}" if model in BUNDLED else f"pconv {path.parent.name}/{path.stem}"
         fill = partial(baselines.network, model if model in BUNDLED else path)
-        found.append(Method(name, label, _made_by(path), fill, ours=not found))
+        found.append(Method(name, label, _fingerprint(path), fill, ours=not found))
     return found
 
 
-def _made_by(path: Path) -> str:
+def _fingerprint(path: Path) -> str:
     import pconv
     from pconv.inpainting.tiles import REVISION
 
@@ -146,7 +156,7 @@ def _baseline(name: str) -> Method:
         raise InputError(
             f"{name} needs the module {baseline.module}, which is not installed: {how_to_install('evaluate')}"
         )
-    versions = [baseline.package and f"{baseline.package} {_version(baseline)}", f"pconv baseline {_MADE_BY}"]
+    versions = [baseline.package and f"{baseline.package} {_version(baseline)}", f"pconv baseline {BASELINES_VERSION}"]
     return Method(name, baseline.label, ", ".join(filter(None, versions)), partial(_itself, baseline.fill))
 
 
@@ -176,20 +186,20 @@ def _is_there(module: str) -> bool:
 def _plain(model: Path | None) -> list[Method]:
     from pconv.nn.plain import load_plain
 
-    path = (model or bundled(BUNDLED_PLAIN)).resolve()
+    path = (model or ablation_checkpoint(ABLATION_PLAIN)).resolve()
     network = load_plain(path)
     kind = "holes " + "/".join(f"{value * 255:.4g}" for value in dict.fromkeys(network.config.fill))
     found = [Method(PLAIN, f"plain convolutions ({kind})", sha256_of(path), partial(baselines.plain_network, path))]
     if model is None:
-        twin = bundled(BUNDLED_PARTIAL)
-        fill = partial(baselines.network, twin)
-        found.append(Method("partial", "partial convolutions (as plain)", _made_by(twin), fill))
+        partial_path = ablation_checkpoint(ABLATION_PARTIAL)
+        fill = partial(baselines.network, partial_path)
+        found.append(Method("partial", "partial convolutions (as plain)", _fingerprint(partial_path), fill))
     return found
 
 
 def _command(name: str, taken: list[str], limit: float) -> Method:
     template = name.removeprefix(COMMAND).strip()
-    missing = [place for place in ("{image}", "{mask}", "{out}") if place not in template]
+    missing = [name for name in baselines.PLACEHOLDERS if name not in template]
     if missing:
         raise InputError(
             f"the command {template!r} has no {' and no '.join(missing)}; write 'cmd:tool {{image}} {{mask}} {{out}}'"

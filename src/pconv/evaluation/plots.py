@@ -1,4 +1,4 @@
-"""Curves of a metric over the hole ratio, as SVG text to put into a page."""
+"""Curves of a metric over the hole ratio, as SVG text for a page."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def curve(results: Results, metric: Metric) -> str:
     FigureCanvasSVG(figure)
     axes = figure.add_axes((0.11, 0.12, 0.87, 0.85))  # a layout engine would draw everything twice
     middles = [(low + high) / 2 for low, high in RATIO_BINS]
-    for place, method in enumerate(results.methods):
-        shift = (place - (len(results.methods) - 1) / 2) * _SPREAD / 2
+    for index, method in enumerate(results.methods):
+        shift = (index - (len(results.methods) - 1) / 2) * _SPREAD / 2
         for border, style in _STYLES.items():
             values = [results.cell(method, metric, Cell(number, border)) for number in range(len(RATIO_BINS))]
             known = [(x + shift, v) for x, v in zip(middles, values, strict=True) if math.isfinite(v.mean)]
@@ -39,10 +39,10 @@ def curve(results: Results, metric: Metric) -> str:
                 [0.0 if math.isnan(v.low) else v.high - v.mean for _, v in known],
             ]
             axes.errorbar(
-                [x for x, _ in known], [v.mean for _, v in known], yerr=gaps, linestyle=style, color=f"C{place}",
+                [x for x, _ in known], [v.mean for _, v in known], yerr=gaps, linestyle=style, color=f"C{index}",
                 linewidth=2.4 if method.ours else 1.2, elinewidth=0.7, marker="o", markersize=3,
             )  # fmt: skip
-        axes.plot([], [], color=f"C{place}", label=method.label)
+        axes.plot([], [], color=f"C{index}", label=method.label)
     axes.set(xlabel="hole ratio (solid: no border holes, dashed: border holes)", ylabel=metric.title)
     axes.grid(alpha=0.3)
     axes.legend(fontsize=7)

@@ -1,6 +1,6 @@
 """Which holes go into which photos: six bins of hole ratios, each with and without border holes (section 4.2).
 
-Everything here is a pure function of the files' pixels and names, so that another group gets the same pairs.
+Everything here is a pure function of the files' pixels and names, so that others get the same pairs.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pconv.errors import ImageFileError, InputError
-from pconv.evaluation.mask_set import drawn_hole
+from pconv.evaluation.mask_set import generate_hole
 from pconv.images.reading import read_photo
 from pconv.masks.reader import read_mask
 from pconv.masks.strokes import RATIO_BINS
@@ -26,7 +26,7 @@ Pixels = NDArray[np.uint8]
 Hole = NDArray[np.bool_]
 
 MASK_SET = 1
-"""Version of the generated holes. A changed hole needs a new number: results of two versions do not compare."""
+"""Version of the generated holes. It goes up when a hole changes, since results of two versions cannot be compared."""
 
 BORDER_PX, BORDER_SIDE = 50, 512
 """The paper's "no border": every hole at least 50 px from it, at 512 px. Masks with a shorter side than that keep
@@ -36,6 +36,9 @@ SHRINK_FROM = 1.25
 """Photos up to this much larger than the mask are cropped only, at their own scale; larger ones are shrunk first."""
 
 _TRIES = 50
+
+GENERATED = "made"
+"""The source of a generated hole, as per_image.csv has it."""
 
 
 class Cell(NamedTuple):
@@ -58,7 +61,7 @@ CELLS = tuple(Cell(number, border) for number in range(len(RATIO_BINS)) for bord
 
 
 class Mask(NamedTuple):
-    """A hole of the set: its cell, its number in the cell, where it comes from, and ``hole`` to get it."""
+    """A hole of the set: its cell, its number in the cell, and its file or :data:`GENERATED`."""
 
     cell: Cell
     number: int
@@ -96,7 +99,7 @@ def cell_of(hole: Hole) -> Cell | None:
     return None
 
 
-def made_hole(mask: Mask) -> Hole:
+def generated_hole(mask: Mask) -> Hole:
     """The generated hole number ``mask.number`` of its cell, the same on every machine.
 
     Raises:
@@ -106,15 +109,15 @@ def made_hole(mask: Mask) -> Hole:
     border = 0 if mask.cell.border else border_margin(height, width)
     for attempt in range(_TRIES):
         generator = np.random.default_rng([MASK_SET, mask.cell.bin, mask.cell.border, mask.number, attempt])
-        hole = drawn_hole(height, width, mask.cell.ratio, border, generator)
+        hole = generate_hole(height, width, mask.cell.ratio, border, generator)
         if hole is not None and cell_of(hole) == mask.cell:
             return hole
     raise InputError(f"no hole for the cell {mask.cell.name} at {width}x{height} px; use larger photos")
 
 
-def made_masks(height: int, width: int, per_cell: int) -> list[Mask]:
+def generated_masks(height: int, width: int, per_cell: int) -> list[Mask]:
     """The generated set, number by number through all cells; its first numbers do not depend on ``per_cell``."""
-    return [Mask(cell, number, "made", (height, width)) for number in range(per_cell) for cell in CELLS]
+    return [Mask(cell, number, GENERATED, (height, width)) for number in range(per_cell) for cell in CELLS]
 
 
 class SortedMasks(NamedTuple):
@@ -132,7 +135,7 @@ def sorted_masks(
     """Read mask files and sort them into the cells; of each cell the first ``per_cell`` are taken.
 
     Args:
-        seen: called after each file, for a progress bar.
+        seen: called after each file, to advance a progress bar.
 
     Raises:
         ImageFileError: a file cannot be read.
@@ -159,8 +162,8 @@ def sorted_masks(
 
 
 def hole_of(mask: Mask, white_is_hole: bool = True) -> Hole:
-    """The hole itself, ``(H, W)`` bool: made, or read from its file."""
-    return made_hole(mask) if mask.source == "made" else read_mask(Path(mask.source), white_is_hole)
+    """The hole itself, ``(H, W)`` bool: generated, or read from its file."""
+    return generated_hole(mask) if mask.source == GENERATED else read_mask(Path(mask.source), white_is_hole)
 
 
 def mask_set_hash(holes: Iterable[Hole]) -> str:
@@ -172,7 +175,7 @@ def mask_set_hash(holes: Iterable[Hole]) -> str:
 
 
 def common_size(sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:
-    """The size of made masks, (height, width), landscape: 512 x 512 as in the paper, or what the smallest photo holds.
+    """The size of generated holes, (height, width), landscape: 512 x 512 as in the paper, or what fits all photos.
 
     Both are multiples of 16, so that photos that differ by some pixels get the same holes.
     """
@@ -182,16 +185,14 @@ def common_size(sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:
 
 
 def turned(size: tuple[int, int], photo: tuple[int, int]) -> tuple[int, int]:
-    """The size of a made mask in the orientation of a photo (height, width)."""
-    lies_across = size[0] < size[1] and photo[0] > photo[1]
-    stands_upright = size[0] > size[1] and photo[0] < photo[1]
-    return size[::-1] if lies_across or stands_upright else size
+    """The size of a generated hole in the orientation of a photo (height, width)."""
+    return size[::-1] if (size[0] - size[1]) * (photo[0] - photo[1]) < 0 else size
 
 
 def pair_up(masks: Sequence[Mask], photos: Sequence[Path], sizes: Sequence[tuple[int, int]]) -> list[Pair]:
     """A photo for each mask: all photos in a random order of a fixed seed, then all again in another.
 
-    A made mask lies across or upright as its photo does.
+    A generated hole is landscape or portrait as its photo is.
 
     Raises:
         InputError: a photo is smaller than its mask.
@@ -199,20 +200,20 @@ def pair_up(masks: Sequence[Mask], photos: Sequence[Path], sizes: Sequence[tuple
     pairs = []
     for mask, which in zip(masks, _order(len(masks), len(photos)), strict=True):
         path, (height, width) = photos[which], sizes[which]
-        if mask.source == "made":
+        if mask.source == GENERATED:
             mask = mask._replace(size=turned(mask.size, (height, width)))
         if height < mask.size[0] or width < mask.size[1]:
-            what = "the masks are" if mask.source == "made" else f"the mask {mask.source} is"
+            what = "the masks are" if mask.source == GENERATED else f"the mask {mask.source} is"
             raise InputError(
                 f"the photo {path} is {width}x{height} px, and {what} {mask.size[1]}x{mask.size[0]}: take larger "
-                f"photos, or smaller masks" + (" (--size)" if mask.source == "made" else "")
+                f"photos, or smaller masks" + (" (--size)" if mask.source == GENERATED else "")
             )
         pairs.append(Pair(mask, path))
     return pairs
 
 
 def _order(count: int, photos: int) -> list[int]:
-    """``count`` numbers of photos; in turn, each cell would get the same few of a small folder."""
+    """``count`` numbers of photos in random order: in file order, a cell would get the same few of a small folder."""
     order: list[int] = []
     while len(order) < count:
         draws = np.random.default_rng([MASK_SET, 99, len(order)]).random(photos)
@@ -220,7 +221,7 @@ def _order(count: int, photos: int) -> list[int]:
     return order[:count]
 
 
-def fitted(photo: Path, size: tuple[int, int]) -> Pixels:
+def fit_photo(photo: Path, size: tuple[int, int]) -> Pixels:
     """A photo's pixels ``(H, W, 3)`` uint8 at a mask's size: upright, RGB, shrunk with Lanczos until it just covers
     the mask if it is more than 1.25 times as large, then cropped around its centre. Nothing is ever enlarged.
 
@@ -243,7 +244,7 @@ def fitted(photo: Path, size: tuple[int, int]) -> Pixels:
 
 
 def bundled_photos() -> Path:
-    """The folder of small photos that comes with pconv, for a first look."""
+    """The folder of small photos that comes with pconv."""
     return Path(str(files("pconv") / "evaluation" / "photos"))
 
 

@@ -1,7 +1,7 @@
-"""Filling and measuring every pair with every method, in parallel processes; what is finished is never done again.
+"""Filling and measuring every pair with every method, in parallel processes.
 
-A result is a file named by the SHA-256 of all that decides it: the photo's pixels, the hole, the method. Files appear
-whole or not at all, so that a run can be killed at any moment and started again.
+A result is a file that is named by the SHA-256 of its inputs: the photo's pixels, the hole, the method. Files appear
+as a whole or not at all. A run that was killed at any moment can be started again, and does only what is left.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, as_completed
 from dataclasses import dataclass
 from functools import lru_cache
@@ -27,7 +27,7 @@ from PIL import Image
 from pconv.errors import EvaluationError, PconvError
 from pconv.evaluation import metrics
 from pconv.evaluation.methods import Method
-from pconv.evaluation.protocol import Pair, fitted, hole_of
+from pconv.evaluation.protocol import Pair, fit_photo, hole_of
 from pconv.files import replacing, sha256_of
 from pconv.images.psnr import psnr
 
@@ -38,17 +38,17 @@ if TYPE_CHECKING:
     from pconv.training.features import VGG16Features
 
 METRICS_VERSION = 2
-"""Changes when a metric does, so that fills are measured again."""
+"""Goes up when a metric changes, so that fills are measured again."""
 
 GREY = 127
-"""What methods get to see in the hole."""
+"""The value of the hole's pixels in the photo that a method gets."""
 
 VGG_BLOCKS = 2
-"""Of VGG-16, in whose pools the VGG and Gram distances compare pictures."""
+"""Blocks of VGG-16 in whose pools the VGG and Gram distances compare images."""
 
 
 class Score(NamedTuple):
-    """What a method reached at a pair: metrics by name, and the seconds its fill took."""
+    """A method's result for a pair: metrics by name, and the seconds that the fill took."""
 
     values: dict[str, float]
     seconds: float
@@ -60,7 +60,7 @@ class Failure(NamedTuple):
     reason: str
 
 
-class Task(NamedTuple):
+class FillTask(NamedTuple):
     """A pair for a method; ``key`` names its files."""
 
     pair: Pair
@@ -69,8 +69,8 @@ class Task(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Settings:
-    """What the workers need to know.
+class WorkerSettings:
+    """What the worker processes need.
 
     Attributes:
         folder: where results are kept.
@@ -105,25 +105,27 @@ def pair_digest(photo: NDArray[np.uint8], hole: NDArray[np.bool_]) -> str:
     return digest.hexdigest()
 
 
-def make_tasks(pairs: Sequence[Pair], digests: Sequence[str], methods: Sequence[Method]) -> list[Task]:
+def make_tasks(pairs: Sequence[Pair], digests: Sequence[str], methods: Sequence[Method]) -> list[FillTask]:
     """Every pair for every method (as far as its cap goes), pair after pair."""
     return [
-        Task(pair, method, hashlib.sha256(f"{digest}\n{method.name}\n{method.fingerprint}".encode()).hexdigest()[:32])
+        FillTask(
+            pair, method, hashlib.sha256(f"{digest}\n{method.name}\n{method.fingerprint}".encode()).hexdigest()[:32]
+        )
         for pair, digest in zip(pairs, digests, strict=True)
         for method in methods
         if method.cap is None or pair.mask.number < method.cap
     ]
 
 
-def run(tasks: Sequence[Task], settings: Settings) -> Iterator[tuple[Task, Score | Failure]]:
-    """Each task with what came of it, finished ones first; a failure costs its own task only.
+def run_tasks(tasks: Sequence[FillTask], settings: WorkerSettings) -> Iterator[tuple[FillTask, Score | Failure]]:
+    """Each task with its result, finished ones first. A failure does not end the run.
 
-    A fill that takes longer than the limit is ended with its process, and so is one that crashes it; it counts as
-    failed. Failures are tried again in the next run, but for those that were too slow for the same limit.
+    A fill fails if it takes longer than the limit, in which case its process is ended, or if its process crashes. The
+    next run tries failed fills again, except those that were too slow for the same limit.
     """
     for folder in (settings.fills, settings.scores):
         folder.mkdir(parents=True, exist_ok=True)
-    measured_by = _measure(settings.vgg)
+    measured_by = _measured_by(settings.vgg)
     left = []
     for task in tasks:
         known = _finished(task, settings, measured_by)
@@ -135,24 +137,24 @@ def run(tasks: Sequence[Task], settings: Settings) -> Iterator[tuple[Task, Score
         yield from _in_processes(left, settings, measured_by)
 
 
-def read_fill(task: Task, settings: Settings) -> NDArray[np.uint8]:
+def read_fill(task: FillTask, settings: WorkerSettings) -> NDArray[np.uint8]:
     """The composite ``(H, W, 3)`` uint8 that a finished task made: the photo, its hole filled."""
-    truth, hole = _pictures(task.pair, settings.white_is_hole)
+    truth, hole = _truth_and_hole(task.pair, settings.white_is_hole)
     with Image.open(settings.fills / f"{task.key}.png") as image:
         return np.where(hole[..., None], np.array(image.convert("RGB")), truth)
 
 
 def _in_processes(
-    tasks: Sequence[Task], settings: Settings, measured_by: str
-) -> Iterator[tuple[Task, Score | Failure]]:
+    tasks: Sequence[FillTask], settings: WorkerSettings, measured_by: str
+) -> Iterator[tuple[FillTask, Score | Failure]]:
     from pebble import ProcessPool
 
     context = multiprocessing.get_context("spawn")
     with ProcessPool(max_workers=settings.jobs, context=context, initializer=_start_worker) as pool:
         try:
-            futures: dict[Future[Score], Task] = {
+            futures: dict[Future[Score], FillTask] = {
                 pool.schedule(
-                    compute, args=[task, settings, measured_by], timeout=settings.time_limit + settings.grace
+                    fill_and_measure, args=[task, settings, measured_by], timeout=settings.time_limit + settings.grace
                 ): task
                 for task in tasks
             }
@@ -164,7 +166,7 @@ def _in_processes(
             raise
 
 
-def _outcome(future: Future[Score], task: Task, settings: Settings) -> Score | Failure:
+def _outcome(future: Future[Score], task: FillTask, settings: WorkerSettings) -> Score | Failure:
     from pebble import ProcessExpired
 
     try:
@@ -177,11 +179,11 @@ def _outcome(future: Future[Score], task: Task, settings: Settings) -> Score | F
         return Failure(f"its process crashed with exit code {error.exitcode}")
     except PconvError as error:
         return Failure(str(error))
-    except Exception as error:  # a method is foreign code and may raise anything
+    except Exception as error:  # a method is other people's code and may raise anything
         return Failure(f"{type(error).__name__}: {error}".splitlines()[0])
 
 
-def _finished(task: Task, settings: Settings, measured_by: str) -> Score | Failure | None:
+def _finished(task: FillTask, settings: WorkerSettings, measured_by: str) -> Score | Failure | None:
     try:
         known = json.loads((settings.scores / f"{task.key}.json").read_text())
         if "failed" in known:
@@ -190,17 +192,17 @@ def _finished(task: Task, settings: Settings, measured_by: str) -> Score | Failu
             values = {name: float("nan") if value is None else value for name, value in known["values"].items()}
             return Score(values, known["seconds"])
     except (OSError, ValueError, KeyError, TypeError):
-        pass  # nothing there yet, or not ours: it is computed
+        pass  # there is no result, or not one of ours: it is computed
     return None
 
 
-def compute(task: Task, settings: Settings, measured_by: str) -> Score:
+def fill_and_measure(task: FillTask, settings: WorkerSettings, measured_by: str) -> Score:
     """Fill one pair with one method (unless its file is there), measure the composite, and keep both."""
-    truth, hole = _pictures(task.pair, settings.white_is_hole)
+    truth, hole = _truth_and_hole(task.pair, settings.white_is_hole)
     path = settings.fills / f"{task.key}.png"
     seconds = _seconds_of(path)
     if seconds is None:
-        fill = _ready(task.method)
+        fill = _fill_function(task.method)
         holed = np.where(hole[..., None], np.uint8(GREY), truth)
         started = time.perf_counter()
         filled = fill(holed, hole.copy())
@@ -234,15 +236,15 @@ def measure(composite: NDArray[np.uint8], truth: NDArray[np.uint8], hole: NDArra
     }
 
 
-def _measure(vgg: Path | None) -> str:
+def _measured_by(vgg: Path | None) -> str:
     return f"{METRICS_VERSION} {sha256_of(vgg) if vgg else 'no vgg'}"
 
 
 def _start_worker() -> None:
-    """Ctrl-C is for the parent; one thread each, since there is a process for each core."""
+    """Leave Ctrl-C to the parent, and compute in one thread, since there is a process for each core."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ["OMP_NUM_THREADS"] = "1"  # torch reads it when it is imported, which only some methods do
-    logging.disable(logging.WARNING)  # PyPatchMatch tells how it was built, load_vgg which blocks there are
+    logging.disable(logging.WARNING)  # PyPatchMatch logs how it was built, load_vgg which blocks it has
     try:
         import cv2
     except ImportError:
@@ -251,24 +253,24 @@ def _start_worker() -> None:
 
 
 @lru_cache(maxsize=1)
-def _pictures(pair: Pair, white_is_hole: bool) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    return fitted(pair.photo, pair.mask.size), hole_of(pair.mask, white_is_hole)
+def _truth_and_hole(pair: Pair, white_is_hole: bool) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    return fit_photo(pair.photo, pair.mask.size), hole_of(pair.mask, white_is_hole)
 
 
 @lru_cache(maxsize=1)
-def _truth_features(pair: Pair, settings: Settings) -> list[Tensor]:
+def _truth_features(pair: Pair, settings: WorkerSettings) -> list[Tensor]:
     assert settings.vgg is not None
-    return metrics.vgg_features(_vgg(settings.vgg), _pictures(pair, settings.white_is_hole)[0])
+    return metrics.vgg_features(_vgg(settings.vgg), _truth_and_hole(pair, settings.white_is_hole)[0])
 
 
-_made: dict[str, Fill] = {}
+_fill_functions: dict[str, Fill] = {}
 
 
-def _ready(method: Method) -> Callable[..., Any]:
+def _fill_function(method: Method) -> Fill:
     """The method's function, made once in each process."""
-    if method.name not in _made:
-        _made[method.name] = method.make()
-    return _made[method.name]
+    if method.name not in _fill_functions:
+        _fill_functions[method.name] = method.make()
+    return _fill_functions[method.name]
 
 
 @lru_cache(maxsize=1)

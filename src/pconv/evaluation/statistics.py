@@ -1,4 +1,4 @@
-"""Means with intervals, so that "better" means something."""
+"""Means with confidence intervals, and what a difference of two says."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From single scores to what can be said: means per cell with intervals, and paired differences to our model."""
+"""From single scores to means per cell with intervals, and paired differences to our model."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ class Results:
     def difference(self, other: Method, metric: Metric, cells: Sequence[Cell]) -> Estimate:
         """Ours minus the other, pair by pair, over the pairs of these cells that both finished.
 
-        Scores do not change once this was asked.
+        The result is cached: scores must not change after the first call.
         """
         key = other.name, metric.name, tuple(cells)
         if key not in self._differences:

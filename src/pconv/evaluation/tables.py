@@ -1,4 +1,4 @@
-"""The tables, once, as text cells, for the terminal, Markdown and HTML."""
+"""The tables of a report as text cells, for the terminal, Markdown and HTML."""
 
 from __future__ import annotations
 

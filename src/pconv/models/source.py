@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pconv.errors import DownloadError, ModelError
 from pconv.files import sha256_of
+from pconv.models.download import download
 
 _HASH = "#sha256="
 
@@ -47,15 +48,15 @@ class Source:
     def _downloaded(self) -> Path:
         import pooch
 
-        folder = Path(pooch.os_cache("pconv")) / "models"
         name = f"{self.sha256[:16]}-{self.place.rsplit('/', 1)[-1].partition('?')[0]}"
+        path = Path(pooch.os_cache("pconv")) / "models" / name
         try:
-            return Path(pooch.retrieve(self.place, f"sha256:{self.sha256}", name, folder))
-        except (OSError, ValueError) as error:  # requests' errors are OSErrors; pooch's for hashes are ValueErrors
+            download(self.place, self.sha256, path)
+        except DownloadError as error:
             raise DownloadError(
-                f"cannot download the model {self.place} into {folder} ({str(error).splitlines()[0]}); try again, or "
-                f"download it by other means and give the file's path"
+                f"{error}; try again, or download the model by other means and give the file's path"
             ) from error
+        return path
 
 
 def parse_source(text: str) -> Source:

@@ -1,13 +1,9 @@
-"""VGG-16's pooled features (Simonyan & Zisserman 2015), in which the perceptual and style losses compare pictures."""
+"""VGG-16's pooled features (Simonyan & Zisserman 2015), in which the perceptual and style losses compare images."""
 
 from __future__ import annotations
 
 import logging
-import pickle
-import sys
-import time
 from collections.abc import Iterator, Mapping
-from http.client import HTTPException
 from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
@@ -16,18 +12,18 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from pconv.errors import TrainingError
+from pconv.errors import DownloadError, TrainingError
+from pconv.models.download import download
 
 VGG_URL = "https://download.pytorch.org/models/vgg16-397923af.pth"
-"""torchvision's ImageNet weights; the name carries the start of their SHA-256."""
+VGG_SHA256 = "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0"
+"""torchvision's ImageNet weights, 528 MB."""
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 _BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 """Output channels of the 3x3 convolutions of each block; a 2x2 maximum ends it."""
 
-_TRIES = 3
-_WAIT_S = 2.0
 _HOW_TO_GO_ON = (
     "give a file with --vgg PATH (torchvision's vgg16 .pth, or .safetensors with its key names), or set the "
     "perceptual and style weights of the loss to 0"
@@ -36,7 +32,7 @@ _log = logging.getLogger("pconv")
 
 
 class VGG16Features(nn.Module):
-    """VGG-16 up to the end of a block, frozen; ``pool1, ..., poolN = features(pictures)``.
+    """VGG-16 up to the end of a block, frozen; ``pool1, ..., poolN = features(images)``.
 
     Parameters have torchvision's names (``features.0.weight``, ...), and are there to be loaded: see :func:`load_vgg`.
 
@@ -71,19 +67,19 @@ class VGG16Features(nn.Module):
         """Stays in evaluation mode."""
         return super().train(False)
 
-    def forward(self, pictures: Tensor, pools: int | None = None) -> list[Tensor]:
+    def forward(self, images: Tensor, pools: int | None = None) -> list[Tensor]:
         """The output of each block: pool p is ``(B, C_p, H // 2^p, W // 2^p)``, values from 0 on.
 
         Args:
-            pictures: ``(B, 3, H, W)`` RGB with values in 0..1, or ``(B, 1, H, W)`` grey; sides of 2^blocks at least.
+            images: ``(B, 3, H, W)`` RGB with values in 0..1, or ``(B, 1, H, W)`` grey; sides of 2^blocks at least.
             pools: how many to compute at most; None is all.
 
         Raises:
             ValueError: another number of channels.
         """
-        if pictures.dim() != 4 or pictures.shape[1] not in (1, 3):
-            raise ValueError(f"VGG-16 sees pictures (B, 3, H, W) or (B, 1, H, W), got {tuple(pictures.shape)}")
-        features = (pictures - self.mean) / self.std
+        if images.dim() != 4 or images.shape[1] not in (1, 3):
+            raise ValueError(f"VGG-16 takes images (B, 3, H, W) or (B, 1, H, W), got {tuple(images.shape)}")
+        features = (images - self.mean) / self.std
         outputs: list[Tensor] = []
         for start, stop in pairwise((0, *self._ends()[:pools])):
             features = self.features[start:stop](features)
@@ -95,43 +91,35 @@ class VGG16Features(nn.Module):
         return [i + 2 for i, layer in enumerate(self.features) if isinstance(layer, nn.MaxPool2d)]
 
 
-def load_vgg(path: Path | None = None, blocks: int = 3, *, url: str = VGG_URL) -> VGG16Features:
+def load_vgg(
+    path: Path | None = None, blocks: int = 3, *, url: str = VGG_URL, sha256: str = VGG_SHA256
+) -> VGG16Features:
     """VGG-16 with trained weights.
 
     Args:
         path: torchvision's ``vgg16`` state dict (.pth), or a .safetensors with its key names; a file with the first
-            blocks only gives those, with a warning. None downloads ``url`` into ``torch.hub``'s cache, once.
+            blocks only gives those, with a warning. None downloads ``url`` into torchvision's cache, once.
         blocks: how many to load, 1 to 5.
+        url: what to download, and ``sha256`` is its SHA-256.
 
     Raises:
         TrainingError: the download or its checksum failed, or the file is not VGG-16 or has not one whole block of it.
     """
-    tensors = _download(url) if path is None else _read(path)
-    name = url if path is None else str(path)
-    whole = min(_whole_blocks(tensors, name), blocks)
+    if path is None:
+        path = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
+        try:
+            download(url, sha256, path)
+        except DownloadError as error:
+            raise TrainingError(f"{error}; {_HOW_TO_GO_ON}") from error
+    tensors = _read(path)
+    whole = min(_whole_blocks(tensors, path), blocks)
     if not whole:
-        raise TrainingError(f"{name} holds no weights of VGG-16 under torchvision's names; {_HOW_TO_GO_ON}")
+        raise TrainingError(f"{path} holds no weights of VGG-16 under torchvision's names; {_HOW_TO_GO_ON}")
     if whole < blocks:
-        _log.warning("%s", _what_is_missing(name, whole, blocks))
+        _log.warning("%s", _missing_pools(path, whole, blocks))
     vgg = VGG16Features(whole)
     vgg.load_state_dict({key: tensors[key] for key in vgg.state_dict()})
     return vgg.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
-
-
-def _download(url: str) -> Mapping[str, Tensor]:
-    for attempt in range(1, _TRIES + 1):
-        try:
-            weights: dict[str, Tensor] = torch.hub.load_state_dict_from_url(
-                url, map_location="cpu", check_hash=True, progress=sys.stderr.isatty(), weights_only=True
-            )
-            return weights
-        except (OSError, EOFError, HTTPException, RuntimeError, pickle.UnpicklingError) as error:
-            # A connection that breaks off shows as a wrong checksum, a RuntimeError.
-            if attempt == _TRIES:
-                reason = str(getattr(error, "reason", error)).partition("\n")[0]
-                raise TrainingError(f"cannot download VGG-16 from {url} ({reason}); {_HOW_TO_GO_ON}") from error
-            time.sleep(_WAIT_S)
-    raise AssertionError("unreachable")
 
 
 def _read(path: Path) -> Mapping[str, Tensor]:
@@ -141,23 +129,23 @@ def _read(path: Path) -> Mapping[str, Tensor]:
         if path.suffix == ".safetensors":
             return load_file(path)
         weights: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # an unpickler that meets any file can raise anything
+    except Exception as error:  # an unpickler that reads any file can raise anything
         raise TrainingError(f"{path} is not a file of weights, or is damaged; {_HOW_TO_GO_ON}") from error
     return weights if isinstance(weights, dict) else {}
 
 
-def _whole_blocks(tensors: Mapping[str, Any], name: str) -> int:
+def _whole_blocks(tensors: Mapping[str, Any], path: Path) -> int:
     """How many blocks, from the first on, ``tensors`` has with all their layers.
 
     Raises:
-        TrainingError: a tensor of theirs has another shape, or there is a layer that VGG-16 has not: VGG-19, or the
-            one with batch norm, would pass for VGG-16 up to where they differ.
+        TrainingError: a tensor has another shape, or there is a layer that VGG-16 has not. Without this check, the
+            first blocks of VGG-19 or of a VGG-16 with batch norm could be taken for VGG-16's.
     """
     shapes = list(_shapes_by_block())
     known = {key for block in shapes for key in block}
     for key in tensors:
         if str(key).startswith("features.") and key not in known:
-            raise TrainingError(f"{name} is not VGG-16, which has no {key}; {_HOW_TO_GO_ON}")
+            raise TrainingError(f"{path} is not VGG-16, which has no {key}; {_HOW_TO_GO_ON}")
     for number, block in enumerate(shapes):
         if not block.keys() <= tensors.keys():
             return number
@@ -165,7 +153,7 @@ def _whole_blocks(tensors: Mapping[str, Any], name: str) -> int:
             came = getattr(tensors[key], "shape", None)
             if came != shape:
                 raise TrainingError(
-                    f"{name} is not VGG-16: its {key} is {came and tuple(came)}, not {tuple(shape)}; {_HOW_TO_GO_ON}"
+                    f"{path} is not VGG-16: its {key} is {came and tuple(came)}, not {tuple(shape)}; {_HOW_TO_GO_ON}"
                 )
     return len(shapes)
 
@@ -179,11 +167,11 @@ def _shapes_by_block() -> Iterator[dict[str, torch.Size]]:
         yield {key: sizes[key] for key in islice(keys, 2 * len(widths))}
 
 
-def _what_is_missing(name: str, whole: int, blocks: int) -> str:
+def _missing_pools(path: Path, whole: int, blocks: int) -> str:
     def listed(first: int, last: int) -> str:
         *before, end = (f"pool{i}" for i in range(first, last + 1))
         return f"{', '.join(before)} and {end}" if before else end
 
     has = "block 1" if whole == 1 else f"blocks 1-{whole}"
     used, unused = listed(1, whole), listed(whole + 1, blocks)
-    return f"{name} has VGG-16's {has} only: the perceptual and style losses use {used}, not {unused}"
+    return f"{path} has VGG-16's {has} only: the perceptual and style losses use {used}, not {unused}"

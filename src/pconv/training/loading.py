@@ -125,8 +125,8 @@ def open_data(config: TrainConfig, out: Path, rank: int, processes: int) -> Trai
     """Find the photos or shards, and the masks.
 
     Raises:
-        TrainingError: there are none.
-        InputError: masks that cannot be understood.
+        InputError: there are no photos or masks, or the masks' polarity is unclear.
+        TrainingError: there are no shards.
     """
     split = BatchSplit(rank, processes, config.accumulate)
     notes: list[str] = []

@@ -1,4 +1,4 @@
-"""What a run leaves behind: per_image.csv, summary.json, results.md, contact-sheet.png and report.html."""
+"""The files of a report: per_image.csv, summary.json, results.md and report.html."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pconv.evaluation.anchors import anchor_table
+from pconv.evaluation.cases import CaseOnPage
+from pconv.evaluation.literature import literature_table
+from pconv.evaluation.plots import curve
 from pconv.evaluation.protocol import CELLS, MASK_SET, hole_of
-from pconv.evaluation.runner import METRICS_VERSION, Settings
+from pconv.evaluation.runner import METRICS_VERSION, WorkerSettings
 from pconv.evaluation.statistics import CONFIDENCE, RESAMPLES, Estimate
 from pconv.evaluation.summary import Results, cells_of_bin
 from pconv.evaluation.tables import (
@@ -29,6 +31,7 @@ from pconv.evaluation.tables import (
 )
 from pconv.files import replacing, sha256_of
 from pconv.masks.strokes import RATIO_BINS
+from pconv.report.pages import write_page as render_page
 
 _PACKAGES = (
     "pconv",
@@ -45,7 +48,7 @@ _PACKAGES = (
 
 
 @dataclass
-class About:
+class RunInfo:
     """What a reader needs to repeat a run.
 
     Attributes:
@@ -65,7 +68,7 @@ class About:
     notes: list[str] = field(default_factory=list)
 
 
-def write_csv(results: Results, settings: Settings, path: Path) -> None:
+def write_csv(results: Results, settings: WorkerSettings, path: Path) -> None:
     """A line for each method and pair: cell, photo, hole ratio, metrics, seconds, and why there are none if so."""
     names = [metric.name for metric in results.metrics]
     with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
@@ -86,16 +89,16 @@ def write_csv(results: Results, settings: Settings, path: Path) -> None:
                 writer.writerow(row)
 
 
-def write_summary(results: Results, settings: Settings, about: About, path: Path) -> None:
+def write_summary(results: Results, settings: WorkerSettings, info: RunInfo, path: Path) -> None:
     """Configuration, hashes, versions, means and differences with intervals, failures, as JSON (NaN becomes null)."""
     others = [method for method in results.methods if method is not results.ours]
     groups: dict[str, Sequence[Any]] = {cell.name: (cell,) for cell in CELLS}
     groups |= {f"{low:g}-{high:g}": cells_of_bin(number) for number, (low, high) in enumerate(RATIO_BINS)}
     content = {
-        "command": about.command,
+        "command": info.command,
         "config": {
-            "photos": about.photos,
-            "masks": about.masks,
+            "photos": info.photos,
+            "masks": info.masks,
             "mask_set": MASK_SET,
             "per_cell": results.per_cell,
             "time_limit_s": settings.time_limit,
@@ -104,8 +107,8 @@ def write_summary(results: Results, settings: Settings, about: About, path: Path
             "bootstrap": {"resamples": RESAMPLES, "confidence": CONFIDENCE, "seed": 0},
         },
         "hashes": {
-            "masks": about.mask_hash,
-            "photos": about.photo_hash,
+            "masks": info.mask_hash,
+            "photos": info.photo_hash,
             "vgg": settings.vgg and sha256_of(settings.vgg),
         },
         "versions": _versions(),
@@ -114,7 +117,7 @@ def write_summary(results: Results, settings: Settings, about: About, path: Path
         },
         "ours": results.ours.name,
         "pairs": {cell.name: len(results.pairs_of(cell)) for cell in CELLS},
-        "notes": [*about.notes, *warnings(results)],
+        "notes": [*info.notes, *warnings(results)],
         "means": {
             method.name: {
                 metric.name: {
@@ -156,13 +159,13 @@ def all_tables(results: Results) -> list[Table]:
         tables += [difference_table(results, metric) for metric in results.compared]
     if results.whole:
         tables.append(whole_table(results))
-    return [*tables, time_table(results), anchor_table()]
+    return [*tables, time_table(results), literature_table()]
 
 
-def write_markdown(results: Results, about: About, path: Path, title: str = "Results") -> None:
+def write_markdown(results: Results, info: RunInfo, path: Path) -> None:
     """The tables as Markdown, with the command that made them."""
-    lines = [f"# {title}", "", "Made by this command; do not edit by hand:", "", "```bash", about.command, "```", ""]
-    lines += [f"* {line}" for line in facts(results, about)]
+    lines = ["# Results", "", "Made by this command; do not edit by hand:", "", "```bash", info.command, "```", ""]
+    lines += [f"* {line}" for line in facts(results, info)]
     if len(results.methods) > 1:
         lines += [
             "",
@@ -178,14 +181,33 @@ def write_markdown(results: Results, about: About, path: Path, title: str = "Res
         temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def facts(results: Results, about: About) -> list[str]:
+def write_page(results: Results, info: RunInfo, cases: Sequence[CaseOnPage], path: Path) -> None:
+    """report.html: the facts, the curves, the cases with a slider between truth and fill, and the tables.
+
+    The page needs no other file and no network.
+    """
+    render_page(
+        "evaluation.html.jinja",
+        path,
+        title=f"{results.ours.label} beside {len(results.methods) - 1} others",
+        command=info.command,
+        ours=results.ours.label,
+        facts=[line.replace("**", "") for line in facts(results, info)],
+        verdicts=[line.replace("**", "") for line in wins_and_losses(results)],
+        curves=[curve(results, metric) for metric in results.metrics],
+        cases=cases,
+        tables=all_tables(results),
+    )
+
+
+def facts(results: Results, info: RunInfo) -> list[str]:
     """In sentences: what was compared, on what, and what to know before reading the tables."""
     return [
-        f"photos: {about.photos}; masks: {about.masks} (SHA-256 {about.mask_hash[:16]})",
+        f"photos: {info.photos}; masks: {info.masks} (SHA-256 {info.mask_hash[:16]})",
         f"{len(results.pairs)} pairs of a photo and a hole, {results.per_cell} wanted in each of 12 cells; known "
         f"pixels are the photo's own in every method's result",
         'in the tables "a/b" is without / with holes near the border; intervals are bootstrap, 95 %',
-        *about.notes,
+        *info.notes,
         *(f"**{line}**" for line in warnings(results)),
     ]
 
