@@ -1,7 +1,7 @@
 """Does data loading limit training? Images/s of the loader alone, by workers, and what reduced-size decoding gives.
 
-    python benchmarks/loader.py --photos ../shared/data/photos-train
-    python benchmarks/loader.py --photos ../shared/data/photos-train --megapixels 12 --smallest-zoom 0.1
+    python benchmarks/loader.py --photos MY_PHOTOS
+    python benchmarks/loader.py --photos MY_PHOTOS --megapixels 12 --smallest-zoom 0.1
 
 One epoch warms the cache of decoded photos; compare with the images/s that `pconv train` shows. With --megapixels the
 photos are first enlarged to that size, as JPEG; then the same crops are also cut with decoding in full.

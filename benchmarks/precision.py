@@ -1,6 +1,6 @@
 """What does bf16 cost in quality? The same holes filled in fp32 and in bf16, in PyTorch.
 
-    python benchmarks/precision.py --photos ../shared/data/photos-dev --number 24
+    python benchmarks/precision.py --photos BSDS500_TEST --number 24
 
 For each bin of hole ratios: PSNR of the composite in fp32, the change that bf16 makes, and how far the filled pixels
 move in levels of 8 bits. Slow where the CPU only emulates bf16. A JSON line comes last.
