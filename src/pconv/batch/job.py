@@ -69,7 +69,7 @@ def run(
     """Do what ``plan`` says; every end of a photo goes to the manifest and to ``tell``.
 
     Args:
-        fill: an :class:`~pconv.inpainting.inpainter.Inpainter`; made from the settings if it is needed and not given.
+        fill: an ``pconv.inpainting.inpainter.Inpainter``; made from the settings if it is needed and not given.
         workers: threads that decode, and as many that encode; by default one for each core, 8 at most.
         stop: when it is set, nothing more is begun.
         engine: yields the tasks' entries instead of the threads here.

@@ -27,7 +27,7 @@ _FIELDS = ("stem", "name", "suffix")
 
 @dataclass
 class Pairing:
-    """What :func:`pair` found.
+    """What ``pair`` found.
 
     Attributes:
         masks: of each photo that has one.

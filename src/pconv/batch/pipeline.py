@@ -90,7 +90,7 @@ class Pipeline:
 
     Args:
         steps: what to do.
-        fill: the :class:`~pconv.inpainting.inpainter.Inpainter`.
+        fill: the ``pconv.inpainting.inpainter.Inpainter``.
         workers: threads that read and decode, and as many that encode and write.
         memory: bytes of decoded photos that may wait.
         stop: once it is set, nothing more is begun; what is filled is still written.

@@ -93,10 +93,10 @@ class FillActor:
 
 
 class RayEngine:
-    """An engine for :func:`pconv.batch.job.run`.
+    """An engine for ``pconv.batch.job.run``.
 
     Args:
-        about: what the results depend on (:attr:`pconv.batch.plan.Plan.about`).
+        about: what the results depend on (``pconv.batch.plan.Plan.about``).
         networks: actors at a time; by default as many as the cluster has GPUs, or has room for on its cores.
 
     Connects to the cluster that ``RAY_ADDRESS`` names, or starts one on this machine, unless ``ray.init`` was called.

@@ -22,7 +22,7 @@ _WHOLE_AT_ONCE = frozenset({"memory", "s3", "s3a", "gs", "gcs", "abfs", "abfss",
 class LocalFolder:
     """A folder on this machine. ``mark`` begins the names of temporary files in it, after a dot.
 
-    Here and in :class:`UrlFolder`, names of files are relative, with "/" between their parts.
+    Here and in ``UrlFolder``, names of files are relative, with "/" between their parts.
     """
 
     def __init__(self, path: Path, mark: str = "") -> None:
@@ -79,7 +79,7 @@ class LocalFolder:
             raise ImageFileError(f"cannot read {self.path / name}: {error.strerror or error}") from error
 
     def stamps(self, names: Iterable[str]) -> dict[str, str]:
-        """As in :meth:`files`, for those of ``names`` that are there."""
+        """As in ``files``, for those of ``names`` that are there."""
         found = {}
         for name in names:
             try:

@@ -42,7 +42,7 @@ REPORTED_RESULTS = (
 
 
 def literature_table() -> Table:
-    """:data:`REPORTED_RESULTS`, with a warning that they cannot be compared."""
+    """``REPORTED_RESULTS``, with a warning that they cannot be compared."""
     return Table(
         "What others report of partial convolutions",
         ["", "photos", "holes", "PSNR dB", "l1 %", "source"],

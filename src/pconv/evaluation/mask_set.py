@@ -1,6 +1,6 @@
 """The generated holes of the protocol: the same bits on every machine, with every version of the packages.
 
-:func:`pconv.irregular_hole`, which draws holes to train on, uses Pillow, whose lines and ellipses differ between
+``pconv.irregular_hole``, which draws holes to train on, uses Pillow, whose lines and ellipses differ between
 versions. Here shapes are computed from coordinates that are rounded to sixteenths of a pixel. Thus the last bit of a
 sine does not matter. Networks are not trained with this generator.
 """

@@ -86,7 +86,7 @@ def find_methods(names: list[str], plain_model: Path | None, time_limit: float) 
     """The methods to compare with, in the order of their names.
 
     Args:
-        names: of :data:`KNOWN`, or commands, ``cmd:my_tool {image} {mask} {out}``.
+        names: of ``KNOWN``, or commands, ``cmd:my_tool {image} {mask} {out}``.
         plain_model: checkpoint for "plain"; None is the repository's.
         time_limit: seconds for one fill by a command.
 

@@ -1,7 +1,7 @@
 """How far a filled photo is from the truth: pure functions of two images (Liu et al., section 4.2).
 
 Images are ``(H, W, 3)`` uint8, a hole is ``(H, W)`` bool, True = hole. With ``hole`` a metric is of the hole alone.
-PSNR is :func:`pconv.images.psnr.psnr`.
+PSNR is ``pconv.images.psnr.psnr``.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def ssim_map(image: Pixels, truth: Pixels) -> NDArray[np.float64]:
 
 
 def mean_ssim(values: NDArray[np.float64], hole: Hole | None = None) -> float:
-    """The mean of :func:`ssim_map` where the window lies inside the image, as scikit-image takes it; over the hole
+    """The mean of ``ssim_map`` where the window lies inside the image, as scikit-image takes it; over the hole
     alone, of all its pixels."""
     if hole is not None:
         return float(values[hole].mean())
@@ -76,12 +76,12 @@ def vgg_features(vgg: VGG16Features, image: Pixels) -> list[Tensor]:
 
 
 def vgg_distance(image: Sequence[Tensor], truth: Sequence[Tensor]) -> float:
-    """The sum over the pools of the mean |Psi_p(image) - Psi_p(truth)|, of two :func:`vgg_features`; 0 is equal."""
+    """The sum over the pools of the mean |Psi_p(image) - Psi_p(truth)|, of two ``vgg_features``; 0 is equal."""
     return float(sum((a - b).abs().mean() for a, b in zip(image, truth, strict=True)))
 
 
 def gram_distance(image: Sequence[Tensor], truth: Sequence[Tensor], hole: Hole) -> float:
-    """The distance of the Gram matrices inside the hole, of two :func:`vgg_features`: the sum over the pools of
+    """The distance of the Gram matrices inside the hole, of two ``vgg_features``: the sum over the pools of
     sum |G_image - G_truth| / sum |G_truth|. Blurring the truth raises it, and so does noise on the truth.
 
     G = (f w)(f w)^T / sum(w) / channels, for features f ``(channels, positions)`` and the hole w, averaged down to

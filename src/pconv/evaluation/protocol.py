@@ -61,7 +61,7 @@ CELLS = tuple(Cell(number, border) for number in range(len(RATIO_BINS)) for bord
 
 
 class Mask(NamedTuple):
-    """A hole of the set: its cell, its number in the cell, and its file or :data:`GENERATED`."""
+    """A hole of the set: its cell, its number in the cell, and its file or ``GENERATED``."""
 
     cell: Cell
     number: int

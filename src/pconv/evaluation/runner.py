@@ -223,7 +223,7 @@ def fill_and_measure(task: FillTask, settings: WorkerSettings, measured_by: str)
 
 
 def measure(composite: NDArray[np.uint8], truth: NDArray[np.uint8], hole: NDArray[np.bool_]) -> dict[str, float]:
-    """All metrics of one composite that need no network, by their names (see :mod:`pconv.evaluation.summary`)."""
+    """All metrics of one composite that need no network, by their names (see ``pconv.evaluation.summary``)."""
     similarity = metrics.ssim_map(composite, truth)
     return {
         "l1": metrics.l1_percent(composite, truth),

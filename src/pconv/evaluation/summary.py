@@ -74,7 +74,7 @@ class Results:
 
     @property
     def compared(self) -> list[Metric]:
-        """Those of :attr:`metrics` by which one method is better than another."""
+        """Those of ``metrics`` by which one method is better than another."""
         return [metric for metric in self.metrics if metric.best]
 
     def pairs_of(self, cell: Cell) -> list[Pair]:

@@ -42,7 +42,7 @@ def without_previews(exif: bytes) -> bytes:
 
 
 def has_thumbnail(exif: bytes) -> bool:
-    """Whether there is a thumbnail that :func:`with_thumbnail` can draw again."""
+    """Whether there is a thumbnail that ``with_thumbnail`` can draw again."""
     return _thumbnail(exif) is not None
 
 
@@ -50,7 +50,7 @@ def with_thumbnail(exif: bytes, picture: Callable[[int, int], Image.Image]) -> b
     """The same data with its thumbnail drawn again, at its old size and in its old place.
 
     Args:
-        exif: data in which :func:`has_thumbnail`; all else in it, makers' notes too, stays where it is.
+        exif: data in which ``has_thumbnail``; all else in it, makers' notes too, stays where it is.
         picture: makes the new one as stored, at most (width, height). If it fits in the old one's bytes at no
             quality, the thumbnail is removed.
     """

@@ -29,7 +29,7 @@ class Entry:
 
     Attributes:
         code: what it is.
-        type: its field type, a key of :data:`SIZES`.
+        type: its field type, a key of ``SIZES``.
         data: its values, in the directory's byte order.
         at: where they lay in the source.
         inside: the tags of the directory that it points to (EXIF, GPS, interoperability).

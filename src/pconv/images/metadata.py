@@ -66,7 +66,7 @@ def upright(stored: NDArray[Any], orientation: int) -> NDArray[Any]:
 
 
 def as_stored(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
-    """The inverse of :func:`upright`."""
+    """The inverse of ``upright``."""
     return upright(pixels, _INVERSE.get(orientation, orientation))
 
 

@@ -86,7 +86,7 @@ class Photo:
         return self.alpha_of(slice(None), slice(None))
 
     def alpha_of(self, rows: slice, columns: slice) -> NDArray[Any] | None:
-        """:attr:`alpha` of one window."""
+        """``alpha`` of one window."""
         if not self.has_alpha:
             return None
         window = self.pixels[rows, columns]
@@ -123,13 +123,13 @@ class Photo:
         return result
 
     def strips(self) -> Iterator[slice]:
-        """Slices of rows that cover the photo, with about :data:`STRIP` pixels each."""
+        """Slices of rows that cover the photo, with about ``STRIP`` pixels each."""
         step = max(STRIP // self.width, 1)
         for top in range(0, self.height, step):
             yield slice(top, min(top + step, self.height))
 
     def write(self, rows: slice, columns: slice, colours: NDArray[np.float32], opacity: NDArray[np.float32]) -> None:
-        """Put colours into :attr:`pixels`, the inverse of :meth:`read`.
+        """Put colours into ``pixels``, the inverse of ``read``.
 
         Args:
             rows, columns: the window.

@@ -85,7 +85,7 @@ def is_deep(image: Image.Image) -> bool:
 
 
 def read_deep(open_image: Callable[[], Any]) -> NDArray[np.uint16]:
-    """``(H, W, C)`` uint16 of an image for which :func:`is_deep`; it is opened and read twice."""
+    """``(H, W, C)`` uint16 of an image for which ``is_deep``; it is opened and read twice."""
     image = open_image()
     if is_deep_grey_with_alpha(image):  # four bytes per pixel, which RGBA takes as they are
         image.tile = [tile._replace(args="RGBA") for tile in image.tile]

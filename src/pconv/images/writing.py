@@ -33,7 +33,7 @@ def write_photo(photo: Photo, path: Path, quality: int | None = None) -> None:
     """Write the photo in the format of ``path``'s suffix; the file appears whole or not at all.
 
     Raises:
-        InputError: as :func:`encode_photo` says.
+        InputError: as ``encode_photo`` says.
         ImageFileError: the file cannot be written.
     """
     data = encode_photo(photo, path.suffix, quality)
@@ -70,7 +70,7 @@ def encode_photo(photo: Photo, suffix: str | None = None, quality: int | None = 
 
 
 def check_storable(photo: Photo, suffix: str | None = None, quality: int | None = None) -> list[str]:
-    """Whether :func:`encode_photo` can do what is asked, before any work is done for it.
+    """Whether ``encode_photo`` can do what is asked, before any work is done for it.
 
     Returns:
         Sentences for the user about what changes on the way to the file.
@@ -109,7 +109,7 @@ def storable_mode(photo: Photo, codec: Codec) -> str:
 
 
 def as_mode(photo: Photo, mode: str) -> NDArray[Any]:
-    """The photo's pixels, ``(H, W, C)``, in a mode that holds everything they are; see :func:`storable_mode`."""
+    """The photo's pixels, ``(H, W, C)``, in a mode that holds everything they are; see ``storable_mode``."""
     if mode == photo.mode or {mode, photo.mode} <= {"I;16", "I;16B", "I;16L"}:
         return photo.pixels
     if photo.palette is not None:

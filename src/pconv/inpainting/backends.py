@@ -28,7 +28,7 @@ class Backend(Protocol):
     """A network that is ready to fill.
 
     Attributes:
-        name: one of :data:`BACKENDS`.
+        name: one of ``BACKENDS``.
         device: where it computes.
         precision: in what: "fp32" or "bf16".
         path: the model's file.
@@ -234,7 +234,7 @@ def open_backend(
         model: a bundled model's name, a checkpoint (``.safetensors``, for the torch backend), or what ``pconv export``
             wrote (``.onnx``, for the others).
         device: "auto", "cpu", and with the torch backend "cuda", "cuda:1", "mps".
-        backend: one of :data:`BACKENDS`; "auto" takes the fastest that is installed and can do it.
+        backend: one of ``BACKENDS``; "auto" takes the fastest that is installed and can do it.
         precision: "fp32", "bf16", or "auto": bf16 with the torch backend where the device computes in it, else fp32.
 
     Raises:

@@ -43,14 +43,14 @@ _log = logging.getLogger("pconv")
 
 
 class Inpainter:
-    """Fills holes in images with one network, loaded once; see :func:`inpaint` for single calls.
+    """Fills holes in images with one network, loaded once; see ``inpaint`` for single calls.
 
     Args:
         model: "default" for the bundled one, or the path or URL of a checkpoint made by ``pconv train``
             (``.safetensors``, which needs PyTorch) or of a graph made by ``pconv export`` (``.onnx``).
         device: "auto", "cpu"; with the torch backend also "cuda", "cuda:1", "mps".
         backend: "onnxruntime", "torch", "openvino", or "auto": the fastest that is installed and can do it. Or a
-            :class:`pconv.inpainting.backends.Backend` that is open already; ``model``, ``device`` and ``precision``
+            ``pconv.inpainting.backends.Backend`` that is open already; ``model``, ``device`` and ``precision``
             then stay unused.
         precision: "fp32", "bf16", or "auto": bf16 with the torch backend where the device computes in it, else fp32.
         max_memory: bytes that filling may take beside the image itself; larger images are filled in tiles.
@@ -103,13 +103,13 @@ class Inpainter:
                 * a numpy array ``(H, W)``, ``(H, W, 1)``, ``(H, W, 3)`` or ``(H, W, 4)`` (the fourth channel, alpha,
                   is kept) of uint8, uint16, or float with values in 0..1;
                 * a torch tensor ``(C, H, W)`` or ``(B, C, H, W)``, C and dtypes as in arrays, on any device;
-                * a :class:`pconv.Photo`, as :func:`pconv.read_photo` gives it.
+                * a ``pconv.Photo``, as ``pconv.read_photo`` gives it.
 
                 What lies in the hole is never read, but for ``feather``; it may be NaN.
             mask: what to fill, at the image's size: a PIL image (from 50 % grey = fill), an array ``(H, W)`` or
                 ``(H, W, 1)``, or a tensor ``(H, W)``, ``(1, H, W)``, for batches also ``(B, 1, H, W)``, of bool or
                 numbers (non-zero = fill). For a list: a list as long, or one for all.
-            options: how to fill; the defaults of :class:`pconv.InpaintOptions` if None.
+            options: how to fill; the defaults of ``pconv.InpaintOptions`` if None.
             changes: single options, such as ``seed=3``, in place of those of ``options``.
 
         Returns:
@@ -252,7 +252,7 @@ def inpaint(
 ) -> Image_:
     """Return a copy of ``image`` in which ``mask`` (white or non-zero) is filled.
 
-    Takes and returns what :meth:`Inpainter.__call__` does. The last two models used stay loaded.
+    Takes and returns what ``Inpainter.__call__`` does. The last two models used stay loaded.
 
         >>> filled = pconv.inpaint(image, mask, seed=1)
     """

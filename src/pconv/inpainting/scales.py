@@ -119,7 +119,7 @@ def halved(image: NDArray[np.float32], hole: NDArray[np.bool_]) -> tuple[NDArray
 
 
 def needed_of_smaller(deep: NDArray[np.bool_], smaller: Smaller) -> NDArray[np.bool_]:
-    """Which hole pixels of ``smaller`` are needed for :func:`surface_start` where ``(H, W)`` ``deep`` is True."""
+    """Which hole pixels of ``smaller`` are needed for ``surface_start`` where ``(H, W)`` ``deep`` is True."""
     height, width = (-(-side // smaller.scale) for side in deep.shape)
     padded = np.pad(deep, [(0, -side % smaller.scale) for side in deep.shape])
     some = np.asarray(padded.reshape(height, smaller.scale, width, smaller.scale).any(axis=(1, 3)))

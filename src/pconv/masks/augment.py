@@ -64,7 +64,7 @@ class HoleFolder:
     """Holes for training from a folder of mask files.
 
     Args:
-        paths: the files, see :func:`pconv.masks.reader.find_masks`.
+        paths: the files, see ``pconv.masks.reader.find_masks``.
         white_is_hole: their polarity.
     """
 

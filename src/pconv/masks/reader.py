@@ -113,7 +113,7 @@ def hole_from_photo(mask: Photo, white_from: float = WHITE_FROM) -> Hole:
 
 
 def hole_from_image(image: Image.Image) -> Hole:
-    """The white pixels of a Pillow image, as :func:`hole_from_photo` finds them.
+    """The white pixels of a Pillow image, as ``hole_from_photo`` finds them.
 
     Raises:
         InputError: a mode in which nothing is known to be white, such as "F".

@@ -23,7 +23,7 @@ LOSSY_TOLERANCE = 30
 
 
 class HoleSource(Protocol):
-    """Something that says where the hole is, such as :class:`pconv.masks.reader.MaskFile`."""
+    """Something that says where the hole is, such as ``pconv.masks.reader.MaskFile``."""
 
     def hole(self, photo: Photo, notes: list[str] | None = None) -> Hole:
         """``(H, W)`` of the upright photo, True = fill; adds sentences for the user to ``notes``."""
@@ -31,7 +31,7 @@ class HoleSource(Protocol):
 
 @dataclass(frozen=True)
 class Alpha:
-    """Everything that is not fully opaque; what is filled of it becomes opaque (see :func:`with_opaque_fills`)."""
+    """Everything that is not fully opaque; what is filled of it becomes opaque (see ``with_opaque_fills``)."""
 
     def hole(self, photo: Photo, notes: list[str] | None = None) -> Hole:  # noqa: ARG002
         """Where alpha is less than full.

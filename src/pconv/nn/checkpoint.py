@@ -42,7 +42,7 @@ def save_network(network: PConvUNet, path: Path, recipe: Mapping[str, Any], dtyp
 def read_checkpoint(
     path: Path, weights: bool = True
 ) -> tuple[dict[str, Any], dict[str, Any], dict[str, torch.Tensor]]:
-    """Read what :func:`save_network` wrote: the constructor's arguments, the recipe and the tensors by name.
+    """Read what ``save_network`` wrote: the constructor's arguments, the recipe and the tensors by name.
 
     Args:
         path: of the file.
@@ -86,7 +86,7 @@ def load_weights(network: nn.Module, tensors: dict[str, torch.Tensor], path: Pat
 
 
 def load_network(path: Path, device: torch.device | str = "cpu") -> tuple[PConvUNet, dict[str, Any]]:
-    """Read what :func:`save_network` wrote: the network in fp32 and evaluation mode, and its recipe.
+    """Read what ``save_network`` wrote: the network in fp32 and evaluation mode, and its recipe.
 
     Raises:
         ModelError: the file is missing, is not a pconv checkpoint, or its tensors are not those of its network.

@@ -1,6 +1,6 @@
 """A trained network in the form for inference: the same numbers, half the time.
 
-Against :class:`~pconv.nn.unet.PConvUNet`, batch norm is folded into the weights, each decoder level runs in phase form
+Against ``pconv.nn.unet.PConvUNet``, batch norm is folded into the weights, each decoder level runs in phase form
 with kernels made once, and everything that depends on the holes alone is computed first, for all levels.
 """
 
@@ -41,7 +41,7 @@ ones."""
 class FusedUNet(nn.Module):
     """``output = fused(image, valid)``: what the network in evaluation mode gives, for inference only.
 
-    Arguments, shapes and values are those of :meth:`PConvUNet.forward <pconv.nn.unet.PConvUNet.forward>`. In fp32 the
+    Arguments, shapes and values are those of ``PConvUNet.forward <pconv.nn.unet.PConvUNet.forward>``. In fp32 the
     output differs from the network's by rounding, at most 1e-4 of its range; in bf16 by at most 2e-2 of 0..1.
 
     Args:

@@ -205,7 +205,7 @@ def partial_conv2d(
     Args:
         features: ``(B, C_in, H, W)`` or ``(C_in, H, W)``, any floating dtype; what lies in holes is never read, so
             it may be NaN or Inf.
-        valid: where ``features`` are known, see :data:`Validity`; None means everywhere (padding is still a hole).
+        valid: where ``features`` are known, see ``Validity``; None means everywhere (padding is still a hole).
         weight: ``(C_out, C_in / groups, kh, kw)``.
         bias: ``(C_out,)`` or None.
         stride, padding, dilation, groups: as for ``torch.nn.functional.conv2d``, "same" and "valid" included.
@@ -230,7 +230,7 @@ def partial_conv1d(
     dilation: int | Sequence[int] = 1,
     groups: int = 1,
 ) -> tuple[Tensor, Tensor]:
-    """:func:`partial_conv2d` for sequences ``(B, C, L)``, weight ``(C_out, C_in / groups, k)``."""
+    """``partial_conv2d`` for sequences ``(B, C, L)``, weight ``(C_out, C_in / groups, k)``."""
     return _partial_conv(1, features, valid, weight, bias, stride, padding, dilation, groups)
 
 
@@ -244,13 +244,13 @@ def partial_conv3d(
     dilation: int | Sequence[int] = 1,
     groups: int = 1,
 ) -> tuple[Tensor, Tensor]:
-    """:func:`partial_conv2d` for volumes ``(B, C, D, H, W)``, weight ``(C_out, C_in / groups, kd, kh, kw)``."""
+    """``partial_conv2d`` for volumes ``(B, C, D, H, W)``, weight ``(C_out, C_in / groups, kd, kh, kw)``."""
     return _partial_conv(3, features, valid, weight, bias, stride, padding, dilation, groups)
 
 
 class _PartialConvNd(nn.modules.conv._ConvNd):
     def forward(self, features: Tensor, valid: Validity | None = None) -> tuple[Tensor, Tensor]:  # type: ignore[override]
-        """``features, valid = conv(features, valid)``; shapes and forms of ``valid`` as in :func:`partial_conv2d`."""
+        """``features, valid = conv(features, valid)``; shapes and forms of ``valid`` as in ``partial_conv2d``."""
         n = self.weight.dim() - 2
         padding: str | tuple[int, ...] = self.padding
         if self.padding_mode != "zeros":
@@ -278,16 +278,16 @@ class _PartialConvNd(nn.modules.conv._ConvNd):
 class PartialConv2d(_PartialConvNd, nn.Conv2d):  # type: ignore[misc]
     """Partial convolution with ``nn.Conv2d``'s constructor, parameters and ``state_dict`` (weight and bias only).
 
-    ``features, valid = conv(features, valid)``; see :func:`partial_conv2d`.
+    ``features, valid = conv(features, valid)``; see ``partial_conv2d``.
     """
 
 
 class PartialConv1d(_PartialConvNd, nn.Conv1d):  # type: ignore[misc]
-    """Partial convolution with ``nn.Conv1d``'s constructor; see :func:`partial_conv1d`."""
+    """Partial convolution with ``nn.Conv1d``'s constructor; see ``partial_conv1d``."""
 
 
 class PartialConv3d(_PartialConvNd, nn.Conv3d):  # type: ignore[misc]
-    """Partial convolution with ``nn.Conv3d``'s constructor; see :func:`partial_conv3d`."""
+    """Partial convolution with ``nn.Conv3d``'s constructor; see ``partial_conv3d``."""
 
 
 class _PartialPadConvNd(nn.modules.conv._ConvNd):
@@ -316,8 +316,8 @@ class PartialPadConv2d(_PartialPadConvNd, nn.Conv2d):
 
 
 class PartialPadConv1d(_PartialPadConvNd, nn.Conv1d):
-    """Drop-in for ``nn.Conv1d`` with partial-convolution padding; see :class:`PartialPadConv2d`."""
+    """Drop-in for ``nn.Conv1d`` with partial-convolution padding; see ``PartialPadConv2d``."""
 
 
 class PartialPadConv3d(_PartialPadConvNd, nn.Conv3d):
-    """Drop-in for ``nn.Conv3d`` with partial-convolution padding; see :class:`PartialPadConv2d`."""
+    """Drop-in for ``nn.Conv3d`` with partial-convolution padding; see ``PartialPadConv2d``."""

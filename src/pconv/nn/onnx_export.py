@@ -1,6 +1,6 @@
 """The whole job of filling as one ONNX graph: normalisation, padding, validity, surface, noise, network, composite.
 
-The graph is written node by node, in the form of :mod:`pconv.nn.fused`: validity on one channel beside the features,
+The graph is written node by node, in the form of ``pconv.nn.fused``: validity on one channel beside the features,
 decoders as transposed convolutions. Weights are stored as they are in the checkpoint; batch norm's scale and the phase
 kernels are constant expressions over them, which every runtime evaluates once, when it loads the graph.
 """
@@ -118,7 +118,7 @@ def refer_to(model: onnx.ModelProto, weights: Path) -> None:
 
 
 def build(network: PConvUNet, image: Literal["float", "uint8"], fp16_weights: bool, opset: int) -> onnx.ModelProto:
-    """The graph of :func:`save_onnx`, without metadata."""
+    """The graph of ``save_onnx``, without metadata."""
     config = network.config
     kind = TensorProto.UINT8 if image == "uint8" else TensorProto.FLOAT
     graph = _Graph(network, np.float16 if fp16_weights else np.float32)
@@ -286,7 +286,7 @@ class _Graph:
         return self.add("Conv", features, weight, kernel_shape=[kernel] * 2, strides=[stride] * 2, pads=around)
 
     def upsampled_conv(self, features: str, weight: str, c_in: int, c_out: int) -> str:
-        """:func:`pconv.nn.phases.upsampled_conv3x3` with ``weight`` ``(c_out, c_in, 3, 3)``."""
+        """``pconv.nn.phases.upsampled_conv3x3`` with ``weight`` ``(c_out, c_in, 3, 3)``."""
         taps = self.add("Transpose", weight, perm=[1, 0, 2, 3])
         flat = self.add("Reshape", taps, self.integers([c_in, c_out, 9]))
         phases = self.add("MatMul", flat, self.array(PHASES_OF_TAPS))
@@ -323,7 +323,7 @@ class _Graph:
         return parts
 
     def noise_of_level(self, inputs: Sequence[NoiseInput], share: str) -> dict[nn.Module | None, str]:
-        """:meth:`pconv.nn.noise.Noise.at` of all inputs of a level, with the graph's inputs ``seed`` and ``origin``,
+        """``pconv.nn.noise.Noise.at`` of all inputs of a level, with the graph's inputs ``seed`` and ``origin``,
         each times its strength."""
         cells = self.add("Div", "origin", self.integers([2 ** inputs[0].level]))
         shift = self.add("Add", cells, self.add("Mul", "seed", self.integers(SHIFT)))
@@ -348,7 +348,7 @@ class _Graph:
         return self.add("Mod", self.add("Add", self.add("Range", zero, length, one), shift), self.integers([SIDE]))
 
     def surface(self, image: str, known: str, config: UNetConfig, levels: int) -> str:
-        """:func:`pconv.nn.surface.smooth_surface`; ``known`` is 1 and 0, and ``image`` is 0 where that is 0."""
+        """``pconv.nn.surface.smooth_surface``; ``known`` is 1 and 0, and ``image`` is 0 where that is 0."""
         one, least = self.number(1.0), self.number(LEAST_COUNT)
         channels, maps = config.in_channels, config.valid_channels
         pyramid = []

@@ -1,7 +1,7 @@
 """The paper's comparison: its network with plain convolutions, holes filled with a colour (Liu et al., section 4).
 
 Where partial convolutions know which pixels are known, this network sees a photo whose holes have the colour 127.5, or
-ImageNet's mean. All else is :class:`pconv.PConvUNet`: levels, channels, kernels, skips, norms.
+ImageNet's mean. All else is ``pconv.PConvUNet``: levels, channels, kernels, skips, norms.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ FILLS: dict[str, tuple[float, ...]] = {"grey": (0.5, 0.5, 0.5), "imagenet-mean":
 
 @dataclass(frozen=True)
 class PlainConfig(UNetConfig):
-    """What a :class:`PlainUNet` is built from: the paper's fields, without surface, blocks and noise.
+    """What a ``PlainUNet`` is built from: the paper's fields, without surface, blocks and noise.
 
     Attributes:
         fill: the colour of holes, values in 0..1, one for each channel.
@@ -41,7 +41,7 @@ class PlainConfig(UNetConfig):
 
 
 class PlainUNet(nn.Module):
-    """:class:`pconv.PConvUNet` with ``nn.Conv2d`` and zero padding, called in the same way.
+    """``pconv.PConvUNet`` with ``nn.Conv2d`` and zero padding, called in the same way.
 
     ``output = net(image, valid)``: image ``(B, C, H, W)``, values in 0..1, what lies in holes is never read; valid
     ``(B, 1, H, W)``, non-zero = known. The output ``(B, C, H, W)`` is the prediction for every pixel, not clipped. Any

@@ -1,6 +1,6 @@
 """The paper's network, a U-Net of partial convolutions (Liu et al., section 3.2), and the default model's.
 
-Every difference between the two is a field of :class:`UNetConfig`.
+Every difference between the two is a field of ``UNetConfig``.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MOST_NOISE_LEVELS = 4
 
 @dataclass(frozen=True)
 class UNetConfig:
-    """What a :class:`PConvUNet` is built from; it travels in every checkpoint. The defaults are the paper's network.
+    """What a ``PConvUNet`` is built from; it travels in every checkpoint. The defaults are the paper's network.
 
     A level l is a resolution: 0 is the image's size, and level l has 1 / 2^l of its height and width.
 
@@ -39,13 +39,13 @@ class UNetConfig:
             network as it is; 0.5 and 0.25 centre images whose values lie in 0..1.
         encoder_slope, decoder_slope: of the activations for negative values. The paper has ReLU (0) and 0.2.
         surface: "none", or how the output starts from the smooth surface through the known pixels
-            (:func:`~pconv.nn.surface.smooth_surface`). "correction" adds the last level's output to it. "trust"
+            (``pconv.nn.surface.smooth_surface``). "correction" adds the last level's output to it. "trust"
             predicts a colour and how far it is to be trusted: ``surface + sigmoid(trust) * (colour - surface)``.
         surface_skip: the last skip holds surface and mask, known everywhere, instead of the image.
         surface_levels: levels whose skips surface and mask join, rearranged to channels (pixel-unshuffle). They tell
             the decoder where the holes are.
         blocks: residual blocks of two partial 3x3 convolutions behind the decoder step at levels 1, 2, ...
-        noise_levels: noise inputs at levels 1 to this one (:mod:`pconv.nn.noise`), at most 4; 0 for none.
+        noise_levels: noise inputs at levels 1 to this one (``pconv.nn.noise``), at most 4; 0 for none.
 
     Raises:
         ValueError: the fields do not make a network.
@@ -248,11 +248,11 @@ def beside_below(skip: Tensor | None, guide: Tensor | None, level: int | None) -
 
 
 class PConvUNet(nn.Module):
-    """The inpainting network (Liu et al., section 3.2; the default model's differences are in :class:`UNetConfig`).
+    """The inpainting network (Liu et al., section 3.2; the default model's differences are in ``UNetConfig``).
 
     ``output = net(image, valid)``: image ``(B, C, H, W)``, values in 0..1 for photos; what lies in holes is never
     read. valid ``(B, 1, H, W)`` or ``(B, C, H, W)``, non-zero = known; B may be 1 where one serves all. The output
-    ``(B, C, H, W)`` is the prediction for every pixel, not clipped; keep the known ones with :func:`composite`. Any
+    ``(B, C, H, W)`` is the prediction for every pixel, not clipped; keep the known ones with ``composite``. Any
     height and width: sizes that are no multiple of 2^depth are padded as hole at the bottom and right, and cropped
     back.
     """
@@ -365,7 +365,7 @@ def prepare(config: UNetConfig, image: Tensor, valid: Tensor, estimate: Tensor |
 
 
 def finish(config: UNetConfig, predicted: Tensor, surface: Tensor | None) -> Tensor:
-    """From what the last level gives to the image's values; the other end of :func:`prepare`."""
+    """From what the last level gives to the image's values; the other end of ``prepare``."""
     if surface is not None:
         predicted = predicted.to(surface.dtype)  # autocast computes the levels in less
     if surface is not None and config.surface == "trust":

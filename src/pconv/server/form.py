@@ -53,7 +53,7 @@ def check_headers(headers: Mapping[str, str], config: ServerConfig) -> bytes:
 async def read_form(
     receive: Receive, headers: Mapping[str, str], config: ServerConfig, budget: MemoryBudget
 ) -> dict[str, bytearray]:
-    """The parts of a form by name: :data:`FILES`, and those text fields that were sent.
+    """The parts of a form by name: ``FILES``, and those text fields that were sent.
 
     Args:
         budget: counts the bytes that are read. The caller releases them (the sum of the parts' lengths).

@@ -1,4 +1,4 @@
-"""The text fields of a request. Those of a fill are the fields of :class:`InpaintOptions`."""
+"""The text fields of a request. Those of a fill are the fields of ``InpaintOptions``."""
 
 from __future__ import annotations
 

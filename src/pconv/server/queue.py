@@ -60,7 +60,7 @@ class Worker:
     """An Inpainter with a thread of its own.
 
     Attributes:
-        thread: where :meth:`fill` must be called.
+        thread: where ``fill`` must be called.
     """
 
     def __init__(self, inpainter: Inpainter) -> None:
@@ -86,7 +86,7 @@ class Worker:
 
         Raises:
             CancelledFillError: the job was cancelled; this is checked before each run of the network.
-            PconvError: what :meth:`pconv.Inpainter.fill_photo` raises.
+            PconvError: what ``pconv.Inpainter.fill_photo`` raises.
         """
         return self._inpainter.fill_photo(job.photo, job.hole, job.options, before_run=job.check)
 

@@ -157,7 +157,7 @@ def open_socket(host: str, port: int | None) -> socket.socket:
     """A listening socket.
 
     Args:
-        port: this one; 0: any free one; None: the first free one from :data:`DEFAULT_PORT` on.
+        port: this one; 0: any free one; None: the first free one from ``DEFAULT_PORT`` on.
 
     Raises:
         InputError: there is no such host.

@@ -24,7 +24,7 @@ def save_state(state: dict[str, Any], folder: Path) -> None:
 
 
 def load_state(folder: Path) -> dict[str, Any]:
-    """Read what :func:`save_state` wrote. Nothing in the file is executed.
+    """Read what ``save_state`` wrote. Nothing in the file is executed.
 
     Raises:
         TrainingError: there is none, or it is not a run's state.

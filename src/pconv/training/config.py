@@ -154,7 +154,7 @@ def read_config(source: Path | str, overrides: Sequence[str] = ()) -> TrainConfi
     """Read ``source``, apply ``key=value`` overrides (``stages.0.lr=1e-4`` reaches inside), and check all of it.
 
     Args:
-        source: a TOML file's path, or the name of a preset (:func:`presets`). Relative paths in it are relative to
+        source: a TOML file's path, or the name of a preset (``presets``). Relative paths in it are relative to
             the working directory.
 
     Raises:
@@ -181,7 +181,7 @@ def read_config(source: Path | str, overrides: Sequence[str] = ()) -> TrainConfi
 
 
 def write_config(config: TrainConfig, path: Path) -> None:
-    """Write the resolved configuration as TOML, defaults included, for :func:`read_config`."""
+    """Write the resolved configuration as TOML, defaults included, for ``read_config``."""
     with replacing(path) as temporary:
         temporary.write_text(tomli_w.dumps(config.model_dump(mode="json", exclude_none=True)), encoding="utf-8")
 

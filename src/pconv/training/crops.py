@@ -53,7 +53,7 @@ def decode(source: Path | bytes, size: tuple[int, int], shrink: int = 1) -> Deco
 
     Args:
         source: a file, or its bytes.
-        size: height and width, as :func:`pconv.images.reading.photo_size` gives them.
+        size: height and width, as ``pconv.images.reading.photo_size`` gives them.
         shrink: shrink by at most 1, 2, 4 or 8 while decoding, if it is a JPEG.
 
     Raises:

@@ -34,7 +34,7 @@ _log = logging.getLogger("pconv")
 class VGG16Features(nn.Module):
     """VGG-16 up to the end of a block, frozen; ``pool1, ..., poolN = features(images)``.
 
-    Parameters have torchvision's names (``features.0.weight``, ...), and are there to be loaded: see :func:`load_vgg`.
+    Parameters have torchvision's names (``features.0.weight``, ...), and are there to be loaded: see ``load_vgg``.
 
     Args:
         blocks: 1 to 5; all five are the 13 convolutions.

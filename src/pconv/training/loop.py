@@ -184,7 +184,7 @@ def train_step(
 
 
 class Means:
-    """Running means of named scalars, which stay on their device until :meth:`take` is called."""
+    """Running means of named scalars, which stay on their device until ``take`` is called."""
 
     def __init__(self) -> None:
         self._sums: dict[str, Tensor] = {}

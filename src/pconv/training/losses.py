@@ -3,8 +3,8 @@
 Images are ``(B, C, H, W)`` with values in 0..1. ``valid`` is ``(B, 1, H, W)`` bool, True = known pixel. Averages are
 over all elements of a tensor, never over the hole alone.
 
-To add a term, write its function, give it a weight in :class:`LossWeights`, and call it in
-:meth:`InpaintingLoss.forward`. Configurations and TensorBoard take it from there.
+To add a term, write its function, give it a weight in ``LossWeights``, and call it in
+``InpaintingLoss.forward``. Configurations and TensorBoard take it from there.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def style_loss(grams: Sequence[Tensor], truth_grams: Sequence[Tensor]) -> Tensor
     """L_style: sum over p of |K_p (Psi^T Psi - Psi_gt^T Psi_gt)|_1 / (C_p C_p), averaged over the batch.
 
     Args:
-        grams, truth_grams: what :func:`gram` makes of each layer's features.
+        grams, truth_grams: what ``gram`` makes of each layer's features.
     """
     return _summed_distances(grams, truth_grams)
 
@@ -128,8 +128,8 @@ class InpaintingLoss(nn.Module):
 
     Args:
         weights: of the terms.
-        features: VGG-16 with trained weights (:func:`load_vgg`); may be None where no term needs it.
-        balance: see :func:`hole_loss`; it makes small holes count beside large ones.
+        features: VGG-16 with trained weights (``load_vgg``); may be None where no term needs it.
+        balance: see ``hole_loss``; it makes small holes count beside large ones.
         composite_only: the perceptual and style terms compare I_comp alone, which saves two fifths of their time. The
             paper compares I_out too.
     """

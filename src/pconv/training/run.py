@@ -68,7 +68,7 @@ class Run:
         return getattr(self.fabric.strategy.precision, "scaler", None) is not None
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Become what :meth:`save` saved.
+        """Become what ``save`` saved.
 
         Raises:
             TrainingError: it is the state of another network.

@@ -1,6 +1,6 @@
 """The file formats, one module each.
 
-A new format is a module with a subclass of :class:`pconv.images.codecs.base.Codec`, and one line in :data:`CODECS`.
+A new format is a module with a subclass of ``pconv.images.codecs.base.Codec``, and one line in ``CODECS``.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SUFFIXES = frozenset(suffix for codec in CODECS for suffix in codec.suffixes)
 
 
 def codec_named(name: str) -> Codec | None:
-    """The format of this name, such as "JPEG" (see :attr:`Codec.name`)."""
+    """The format of this name, such as "JPEG" (see ``Codec.name``)."""
     return next((codec for codec in CODECS if codec.name == name), None)
 
 

@@ -41,10 +41,10 @@ _READABLE = {"1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "I;16", "I;16B
 class Codec:
     """One file format: how its files are recognised, read and written.
 
-    A new format is a module with a subclass, and one line in :data:`pconv.images.codecs.CODECS`.
+    A new format is a module with a subclass, and one line in ``pconv.images.codecs.CODECS``.
 
     Attributes:
-        name: as Pillow calls it; :attr:`Metadata.format` of its photos.
+        name: as Pillow calls it; ``Metadata.format`` of its photos.
         title: as people call it.
         media_type: as HTTP calls it.
         suffixes: of its files, in lower case, with the dot; the most usual first.
@@ -81,12 +81,12 @@ class Codec:
 
         Args:
             data: the whole file.
-            image: what :meth:`open` gave.
+            image: what ``open`` gave.
         """
         return pillow_metadata(image), []
 
     def encode(self, pixels: NDArray[Any], mode: str, photo: Photo, metadata: Metadata, quality: int | None) -> bytes:
-        """A file of ``(H, W, C)`` pixels in one of :attr:`modes`, as they are to be stored.
+        """A file of ``(H, W, C)`` pixels in one of ``modes``, as they are to be stored.
 
         Args:
             pixels: turned as ``metadata.orientation`` says.
@@ -135,7 +135,7 @@ class Codec:
             return (width, height) if orientation_of(image) >= 5 else (height, width)
 
     def decode(self, data: bytes, name: str, max_pixels: int, shrink: int = 1) -> Photo:
-        """The photo in a whole file; see :func:`pconv.images.reading.read_photo`."""
+        """The photo in a whole file; see ``pconv.images.reading.read_photo``."""
         with explaining_damage(name, self.name):
             image = self.open(BytesIO(data))
             check_size(name, image.width, image.height, max_pixels)

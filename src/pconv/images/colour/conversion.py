@@ -19,7 +19,7 @@ class ColourSpace:
 
     Attributes:
         needs_context: whether colours alone do not say what to store, as four inks make three colours. Then
-            :meth:`stored_in_context` has to be called, not :meth:`stored`.
+            ``stored_in_context`` has to be called, not ``stored``.
     """
 
     needs_context = False

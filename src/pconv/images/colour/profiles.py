@@ -46,7 +46,7 @@ class ByCurves(ColourSpace):
         return colours if self._matrix is None else _mixed(colours, self._matrix)
 
     def stored(self, colours: NDArray[np.float32]) -> Values:
-        """The inverse of :meth:`colours`; grey from the mean of R, G and B."""
+        """The inverse of ``colours``; grey from the mean of R, G and B."""
         if self._matrix is not None:
             colours = _mixed(colours, np.linalg.inv(self._matrix).astype(np.float64))
         if len(self._tables) == 1:
@@ -111,7 +111,7 @@ def space_of(mode: str, profile: bytes) -> tuple[ColourSpace, str]:
     """How values of a photo's mode become colours, and a note for the user if its ICC profile cannot be used.
 
     Args:
-        mode: as in :class:`pconv.images.photo.Photo`.
+        mode: as in ``pconv.images.photo.Photo``.
         profile: empty for none.
     """
     note = ""
