@@ -41,7 +41,7 @@ ones."""
 class FusedUNet(nn.Module):
     """``output = fused(image, valid)``: what the network in evaluation mode gives, for inference only.
 
-    Arguments, shapes and values are those of ``PConvUNet.forward <pconv.nn.unet.PConvUNet.forward>``. In fp32 the
+    Arguments, shapes and values are those of ``PConvUNet.forward``. In fp32 the
     output differs from the network's by rounding, at most 1e-4 of its range; in bf16 by at most 2e-2 of 0..1.
 
     Args:
