@@ -54,6 +54,7 @@ def tasks_for(pairs, *methods):
     return make_tasks(pairs, digests, methods)
 
 
+@pytest.mark.slow
 def test_scores_are_those_of_the_fills_that_are_kept(pairs, tmp_path):
     tasks = tasks_for(pairs, *find_methods(["mean", "ns"], None, 60))
     settings = WorkerSettings(tmp_path / "out", jobs=2)
@@ -88,6 +89,7 @@ def test_other_pixels_and_other_methods_have_other_keys(pairs):
     assert pair_digest(truth, hole) != pair_digest(changed, hole) != pair_digest(truth, ~hole)
 
 
+@pytest.mark.slow
 def test_a_damaged_or_older_result_is_made_again(pairs, tmp_path):
     tasks = tasks_for(pairs[:1], *find_methods(["mean"], None, 60))
     settings = WorkerSettings(tmp_path)
@@ -100,6 +102,7 @@ def test_a_damaged_or_older_result_is_made_again(pairs, tmp_path):
     assert json.loads(path.read_text())["values"] == first.values
 
 
+@pytest.mark.slow
 def test_vgg_and_gram_distance_are_those_of_the_kept_fill(pairs, tmp_path):
     torch.manual_seed(0)
     vgg = VGG16Features(2)
