@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -42,6 +44,20 @@ def test_what_a_backend_says_of_itself(name, tiny_model, tiny_graph):
     assert said == (name, "cpu", "fp32", path, 3, {"untrained": True})
     assert backend.multiple == 32
     assert not backend.noise
+
+
+def test_signals_are_handled_after_openvino_models_are_freed(tiny_graph):
+    code = """
+import pathlib, signal, sys
+from pconv.inpainting.backends import OpenVinoBackend
+first, second = (OpenVinoBackend(pathlib.Path(sys.argv[1])) for _ in range(2))
+del first
+del second
+signal.signal(signal.SIGINT, lambda *_: print("handled"))
+signal.raise_signal(signal.SIGINT)
+"""
+    done = subprocess.run([sys.executable, "-c", code, tiny_graph], capture_output=True, text=True, check=True)
+    assert done.stdout == "handled\n"
 
 
 @pytest.mark.parametrize("name", BACKENDS)

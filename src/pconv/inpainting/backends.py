@@ -11,6 +11,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import local
 from typing import Any, ClassVar, Protocol
@@ -154,7 +155,10 @@ class OpenVinoBackend(_GraphBackend):
             options["INFERENCE_NUM_THREADS"] = threads
         try:
             model = core.read_model(path.resolve())
-            self._compiled = core.compile_model(model, "CPU", options)
+            # OpenVINO sets the signal stack of the thread that compiles, and can leave a freed one set when models are
+            # deleted. In the main thread, which handles signals, the next signal would then crash the process.
+            with ThreadPoolExecutor(1) as thread:
+                self._compiled = thread.submit(core.compile_model, model, "CPU", options).result()
         except RuntimeError as error:
             raise _unreadable(path, error) from error
         self._of_thread = local()
