@@ -10,11 +10,11 @@ PYTEST := $(BIN)/python -m pytest --durations=25
 demo: $(VENV)/.ready
 	$(BIN)/python examples/demo.py
 
-# Most tests, on all cores.
+# Most tests, on all cores: 2 to 4 minutes on two.
 test: $(VENV)/.ready-dev
 	$(PYTEST) -m "not slow" -n logical --maxprocesses 8 --dist worksteal
 
-# A browser, Ray, an empty environment, killed processes, machine code.
+# The tests marked slow (browser, Ray, wheel, killed processes, machine code): 5 to 10 minutes, one after another.
 test-slow: $(VENV)/.ready-dev
 	$(PYTEST) -m slow
 
