@@ -91,6 +91,16 @@ def test_its_links_lead_somewhere():
             assert (ROOT / target).exists(), target
 
 
+def test_the_pages_that_the_package_names_exist():
+    named = {
+        name
+        for path in (ROOT / "src").rglob("*.[pt][yo]*")
+        for name in re.findall(r"docs/[\w/-]+\.md", path.read_text())
+    }
+    assert len(named) > 3
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
 def test_the_reference_lists_every_public_name():
     page = (ROOT / "docs/reference/python.md").read_text()
     assert sorted(re.findall(r"^::: pconv\.(\w+)$", page, re.M)) == sorted(set(pconv.__all__) - {"__version__"})

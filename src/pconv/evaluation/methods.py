@@ -68,7 +68,7 @@ ABLATION_PLAIN, ABLATION_PARTIAL = "plain-grey.safetensors", "partial.safetensor
 
 
 def ablation_checkpoint(name: str) -> Path:
-    """A checkpoint of the comparison of partial with plain convolutions (docs/evaluation.md).
+    """A checkpoint of the comparison of partial with plain convolutions (docs/guides/evaluation.md).
 
     Raises:
         InputError: it is not here; only the repository has these files, installed packages have not.
@@ -77,7 +77,7 @@ def ablation_checkpoint(name: str) -> Path:
     if not path.is_file():
         raise InputError(
             f"{PLAIN} needs a network of plain convolutions: give its checkpoint with --plain-model. The one of "
-            f"docs/evaluation.md comes with the repository, not with the installed package"
+            f"docs/guides/evaluation.md comes with the repository, not with the installed package"
         )
     return path
 
