@@ -245,7 +245,7 @@ def test_shards_packs_what_can_be_read(tmp_path):
     (photos / "broken.jpg").write_bytes(b"nothing")
     result = pconv("shards", photos, "-o", out, "--short-side", 30)
     assert result.exit_code == 0
-    assert f"left out {photos / 'broken.jpg'}: cannot identify" in result.output
+    assert f"left out: {photos / 'broken.jpg'} is not an image" in result.output
     assert f"3 photos in 1 shards in {out}; 1 could not be read" in result.output
     assert "holds shards already" in said(pconv("shards", photos, "-o", out), 2)
     assert "no folder of photos" in said(pconv("shards", tmp_path / "none", "-o", out), 2)

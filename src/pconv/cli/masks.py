@@ -12,6 +12,7 @@ from pconv.cli.common import PathType, make_folder, needs_extra, progress, writi
 from pconv.errors import InputError
 
 _MOST_PIXELS = 100_000_000
+_PREVIEWS = 24
 POLARITIES = ["auto", "white-hole", "white-valid"]
 
 
@@ -133,12 +134,14 @@ def flow(source: Path, out: Path, every: int, limit: int | None, ratio: tuple[fl
     """
     import numpy as np
 
-    from pconv.masks.flow import Preview, frame_pairs, occlusion_hole, read_frames
+    from pconv.files import replacing
+    from pconv.masks.flow import frame_pairs, occlusion_hole, preview, read_frames
+    from pconv.report.sheet import in_rows
 
     low, high = ratio
     seen: list[float] = []
     written = 0
-    preview = Preview()
+    shown: list[Any] = []
     with needs_extra("train"):
         pairs = frame_pairs(read_frames(source, every))
         for before, after in pairs:
@@ -148,7 +151,8 @@ def flow(source: Path, out: Path, every: int, limit: int | None, ratio: tuple[fl
                 continue
             make_folder(out)
             save_hole(hole, out / f"flow-{written:05d}.png")
-            preview.add(before, hole)
+            if len(shown) < _PREVIEWS:
+                shown.append(preview(before, hole))
             written += 1
             if written == limit:
                 break
@@ -157,8 +161,8 @@ def flow(source: Path, out: Path, every: int, limit: int | None, ratio: tuple[fl
             f"no hole ratio in {low:g}-{high:g} among {len(seen)} pairs of frames, but {min(seen):.4f} to "
             f"{max(seen):.4f}: take frames further apart (--every), or widen --ratio"
         )
-    with writing_to(out):
-        preview.save(out / "preview.png")
+    with writing_to(out), replacing(out / "preview.png") as temporary:
+        in_rows([shown[start : start + 4] for start in range(0, len(shown), 4)]).save(temporary)
     click.echo(f"{written} hole maps in {out}, {len(seen) - written} left out for their hole ratio; see preview.png")
 
 

@@ -54,10 +54,10 @@ def shards(photos: Path, out: Path, shard_mb: float, short_side: int | None, see
         raise click.UsageError(f"{out} holds shards already; name another folder, or remove them first")
     left_out = 0
     with writing_to(out), progress(write_shards(paths, out, shard_mb, short_side, seed), len(paths)) as written:
-        for path, reason in written:
+        for _path, reason in written:
             if reason:
                 left_out += 1
-                click.echo(f"left out {path}: {reason}", err=True)
+                click.echo(f"left out: {reason}", err=True)
     made = len(list(out.glob("shard-*.tar")))
     if not made:
         raise click.ClickException(f"none of the {len(paths)} files below {photos} can be read as an image")

@@ -61,8 +61,10 @@ def encode_photo(photo: Photo, suffix: str | None = None, quality: int | None = 
     mode = storable_mode(photo, codec)
     metadata = _metadata_for(codec, photo, mode)
     pixels = np.ascontiguousarray(as_stored(as_mode(photo, mode), metadata.orientation))
+    palette = photo.palette if mode == "P" else None
+    stored = replace(photo, pixels=pixels, mode=mode, palette=palette, metadata=metadata)
     try:
-        return codec.encode(pixels, mode, photo, metadata, quality)
+        return codec.encode(stored, quality)
     except MemoryError as error:
         raise ImageFileError(f"the photo of {photo.width}x{photo.height} pixels does not fit into memory") from error
     except (OSError, ValueError, OverflowError, RuntimeError, struct.error) as error:

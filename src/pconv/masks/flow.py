@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pconv.errors import ImageFileError, InputError
-from pconv.files import replacing
 from pconv.images.codecs import SUFFIXES
 from pconv.images.reading import read_photo
 
@@ -21,8 +20,7 @@ Frame = NDArray[np.uint8]
 CONSISTENT_RELATIVE, CONSISTENT_ABSOLUTE = 0.01, 0.5
 """Sundaram, Brox and Keutzer, ECCV 2010, equation 5: how far forward and backward flow may differ, squared px."""
 
-_COLUMNS, _ROWS = 4, 6
-_TILE = 240
+_PREVIEW_SIDE = 240
 _PAINT = (255, 0, 255)
 
 
@@ -128,28 +126,14 @@ def _size(frame: Frame) -> str:
     return f"{frame.shape[1]}x{frame.shape[0]}"
 
 
-class Preview:
-    """Collects up to 24 frames with their holes painted over."""
+def preview(frame: Frame, hole: NDArray[np.bool_]) -> Image.Image:
+    """A small image of a frame with its hole painted over, above the hole.
 
-    def __init__(self) -> None:
-        self._tiles: list[Image.Image] = []
-
-    def add(self, frame: NDArray[np.uint8], hole: NDArray[np.bool_]) -> None:
-        """Take a frame ``(H, W, 3)`` uint8 and its hole ``(H, W)``, as long as there is room."""
-        if len(self._tiles) == _COLUMNS * _ROWS:
-            return
-        painted = np.where(hole[..., None], np.array(_PAINT, np.uint8), frame)
-        pair = Image.fromarray(np.concatenate([painted, np.repeat(hole[..., None] * np.uint8(255), 3, axis=2)]))
-        pair.thumbnail((_TILE, 2 * _TILE))
-        self._tiles.append(pair)
-
-    def save(self, path: Path) -> None:
-        """Write the sheet, each frame above its hole."""
-        width, height = (max(tile.size[axis] for tile in self._tiles) + 4 for axis in (0, 1))
-        columns = min(_COLUMNS, len(self._tiles))
-        rows = -(-len(self._tiles) // columns)
-        sheet = Image.new("RGB", (columns * width, rows * height), "grey")
-        for number, tile in enumerate(self._tiles):
-            sheet.paste(tile, (number % columns * width, number // columns * height))
-        with replacing(path) as temporary:
-            sheet.save(temporary)
+    Args:
+        frame: ``(H, W, 3)`` uint8.
+        hole: ``(H, W)`` bool.
+    """
+    painted = np.where(hole[..., None], np.array(_PAINT, np.uint8), frame)
+    pair = Image.fromarray(np.concatenate([painted, np.repeat(hole[..., None] * np.uint8(255), 3, axis=2)]))
+    pair.thumbnail((_PREVIEW_SIDE, 2 * _PREVIEW_SIDE))
+    return pair

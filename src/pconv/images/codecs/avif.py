@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from types import MappingProxyType
-from typing import IO, Any
+from typing import Any
 
-from numpy.typing import NDArray
 from PIL import AvifImagePlugin, features
 
 from pconv.errors import InputError
@@ -29,15 +28,13 @@ class Avif(Codec):
 
     name, title, media_type = "AVIF", "AVIF", "image/avif"
     suffixes = (".avif",)
+    plugin = AvifImagePlugin.AvifImageFile
     modes = frozenset({"L", "RGB", "RGBA"})
     lossy = "always"
     longest_side = 65536
 
     def recognises(self, head: bytes) -> bool:
         return bool(media_brands(head) & {b"avif", b"avis"})
-
-    def open(self, file: IO[bytes]) -> Any:
-        return AvifImagePlugin.AvifImageFile(file)
 
     def metadata(self, data: bytes, image: Any) -> tuple[Metadata, list[str]]:
         # The subsampling and depth of the largest AV1 image; that of one without colours is its alpha.
@@ -49,13 +46,13 @@ class Avif(Codec):
         encoding = {"quality": 100} if lossless else {"subsampling": sampling}
         return replace(pillow_metadata(image), encoding=MappingProxyType(encoding)), notes
 
-    def encode(self, pixels: NDArray[Any], mode: str, photo: Photo, metadata: Metadata, quality: int | None) -> bytes:
-        options: dict[str, Any] = {"quality": QUALITY, "subsampling": "4:4:4"} | dict(metadata.encoding)
-        if mode == "L":
+    def encode(self, photo: Photo, quality: int | None) -> bytes:
+        options: dict[str, Any] = {"quality": QUALITY, "subsampling": "4:4:4"} | dict(photo.metadata.encoding)
+        if photo.mode == "L":
             del options["subsampling"]
         if quality is not None:
             options["quality"] = quality
-        return pillow_file(pillow_image(pixels, mode, photo), "AVIF", options | metadata_options(metadata))
+        return pillow_file(pillow_image(photo), "AVIF", options | metadata_options(photo.metadata))
 
     def check_encoder(self) -> None:
         if not features.check("avif"):

@@ -9,7 +9,7 @@ from io import BytesIO
 from typing import IO, Any, ClassVar, Literal
 
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageFile
 
 from pconv.errors import ImageFileError
 from pconv.images import exif
@@ -47,6 +47,8 @@ class Codec:
         name: as Pillow calls it; ``Metadata.format`` of its photos.
         title: as people call it.
         media_type: as HTTP calls it.
+        magic: what its files begin with; where that does not suffice, ``recognises`` is written anew.
+        plugin: Pillow's class that opens its files.
         suffixes: of its files, in lower case, with the dot; the most usual first.
         modes: the photos' modes that it stores without changing a value.
         transparent_palette: whether an entry of its palettes may be transparent: "no", "one" (GIF) or "any" (PNG).
@@ -59,6 +61,8 @@ class Codec:
     title: ClassVar[str]
     media_type: ClassVar[str]
     suffixes: ClassVar[tuple[str, ...]]
+    magic: ClassVar[tuple[bytes, ...]]
+    plugin: ClassVar[type[ImageFile.ImageFile]]
     modes: ClassVar[frozenset[str]]
     transparent_palette: ClassVar[Literal["no", "one", "any"]] = "no"
     lossy: ClassVar[Literal["always", "optional", "never"]] = "never"
@@ -67,14 +71,14 @@ class Codec:
 
     def recognises(self, head: bytes) -> bool:
         """Whether a file that begins with ``head`` (256 bytes, or the whole file) is of this format."""
-        raise NotImplementedError
+        return head.startswith(self.magic)
 
     def open(self, file: IO[bytes]) -> Any:
         """A Pillow image of the file whose pixels are not decoded yet.
 
         ``Image.open`` is not used: its limit of pixels belongs to the program that pconv is a part of.
         """
-        raise NotImplementedError
+        return self.plugin(file)  # type: ignore[no-untyped-call]
 
     def metadata(self, data: bytes, image: Any) -> tuple[Metadata, list[str]]:
         """What the file holds beside the pixels, and notes for the user about what is not kept.
@@ -85,14 +89,11 @@ class Codec:
         """
         return pillow_metadata(image), []
 
-    def encode(self, pixels: NDArray[Any], mode: str, photo: Photo, metadata: Metadata, quality: int | None) -> bytes:
-        """A file of ``(H, W, C)`` pixels in one of ``modes``, as they are to be stored.
+    def encode(self, photo: Photo, quality: int | None) -> bytes:
+        """A file of a photo whose pixels, mode and metadata are as they are to be stored.
 
         Args:
-            pixels: turned as ``metadata.orientation`` says.
-            mode: of the pixels.
-            photo: where the palette and the transparent colour come from.
-            metadata: what to store beside them.
+            photo: in one of ``modes``, its pixels turned as its metadata's orientation says.
             quality: 1..100 of lossy formats; None: as before, or the format's default.
         """
         raise NotImplementedError
@@ -217,10 +218,9 @@ def pillow_metadata(image: Image.Image) -> Metadata:
     )
 
 
-def pillow_image(pixels: NDArray[Any], mode: str, photo: Photo) -> Image.Image:
-    """A Pillow image of pixels, with the photo's palette where the mode has one, and without any metadata."""
-    palette = photo.palette if mode == "P" else None
-    image = replace(photo, pixels=pixels, mode=mode, palette=palette, colour_key=None, metadata=Metadata()).to_pil()
+def pillow_image(photo: Photo) -> Image.Image:
+    """A Pillow image of the photo, with its palette and without any metadata."""
+    image = replace(photo, colour_key=None, metadata=Metadata()).to_pil()
     image.info.clear()
     return image
 

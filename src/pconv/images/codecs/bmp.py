@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import struct
-from typing import IO, Any
 
-from numpy.typing import NDArray
 from PIL import BmpImagePlugin
 
 from pconv.images.codecs.base import Codec, pillow_file, pillow_image
-from pconv.images.metadata import Metadata
 from pconv.images.photo import Photo
 
 
@@ -18,25 +15,14 @@ class Bmp(Codec):
 
     name, title, media_type = "BMP", "BMP", "image/bmp"
     suffixes = (".bmp",)
+    magic = (b"BM",)
+    plugin = BmpImagePlugin.BmpImageFile
     modes = frozenset({"1", "L", "P", "RGB", "RGBA"})
     holds = frozenset({"resolution"})
 
-    def recognises(self, head: bytes) -> bool:
-        return head[:2] == b"BM"
-
-    def open(self, file: IO[bytes]) -> Any:
-        return BmpImagePlugin.BmpImageFile(file)
-
-    def encode(
-        self,
-        pixels: NDArray[Any],
-        mode: str,
-        photo: Photo,
-        metadata: Metadata,
-        quality: int | None,
-    ) -> bytes:
-        bare = pillow_file(pillow_image(pixels, mode, photo), "BMP", {"dpi": metadata.dpi})
-        return _with_masks(bare) if mode == "RGBA" else bare
+    def encode(self, photo: Photo, quality: int | None) -> bytes:
+        bare = pillow_file(pillow_image(photo), "BMP", {"dpi": photo.metadata.dpi})
+        return _with_masks(bare) if photo.mode == "RGBA" else bare
 
 
 def _with_masks(bmp: bytes) -> bytes:

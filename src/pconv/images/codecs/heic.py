@@ -8,8 +8,6 @@ from io import BytesIO
 from types import MappingProxyType
 from typing import IO, Any
 
-from numpy.typing import NDArray
-
 from pconv.errors import ImageFileError, InputError
 from pconv.images.codecs.base import (
     QUALITY,
@@ -54,13 +52,13 @@ class Heic(Codec):
         encoding = {"chroma": found["chroma"]} if found.get("chroma") in (420, 422, 444) else {}
         return replace(pillow_metadata(image), encoding=MappingProxyType(encoding)), notes
 
-    def encode(self, pixels: NDArray[Any], mode: str, photo: Photo, metadata: Metadata, quality: int | None) -> bytes:
+    def encode(self, photo: Photo, quality: int | None) -> bytes:
         import pillow_heif
 
         file = BytesIO()
-        image = pillow_image(pixels, mode, photo)
-        image.info = {key: value for key, value in metadata_options(metadata).items() if value}
-        pillow_heif.from_pillow(image).save(file, quality=quality or QUALITY, **metadata.encoding)
+        image = pillow_image(photo)
+        image.info = {key: value for key, value in metadata_options(photo.metadata).items() if value}
+        pillow_heif.from_pillow(image).save(file, quality=quality or QUALITY, **photo.metadata.encoding)
         return file.getvalue()
 
     def check_encoder(self) -> None:

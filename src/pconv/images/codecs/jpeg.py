@@ -6,9 +6,8 @@ import struct
 from collections.abc import Iterable
 from dataclasses import replace
 from types import MappingProxyType
-from typing import IO, Any
+from typing import Any
 
-from numpy.typing import NDArray
 from PIL import JpegImagePlugin
 
 from pconv.images import exif
@@ -45,30 +44,27 @@ class Jpeg(Codec):
 
     name, title, media_type = "JPEG", "JPEG", "image/jpeg"
     suffixes = (".jpg", ".jpeg", ".jpe", ".jfif")
+    magic = (b"\xff\xd8\xff",)
+    plugin = JpegImagePlugin.JpegImageFile
     modes = frozenset({"L", "RGB", "CMYK"})
     lossy = "always"
     longest_side = 65500
     holds = COMMON | {"resolution", "comment"}
-
-    def recognises(self, head: bytes) -> bool:
-        return head.startswith(b"\xff\xd8\xff")
-
-    def open(self, file: IO[bytes]) -> Any:
-        return JpegImagePlugin.JpegImageFile(file)
 
     def metadata(self, data: bytes, image: Any) -> tuple[Metadata, list[str]]:
         kept, notes = kept_segments(data)
         encoding = MappingProxyType(encoding_of(image))
         return replace(pillow_metadata(image), verbatim=kept, encoding=encoding), notes
 
-    def encode(self, pixels: NDArray[Any], mode: str, photo: Photo, metadata: Metadata, quality: int | None) -> bytes:
+    def encode(self, photo: Photo, quality: int | None) -> bytes:
+        metadata = photo.metadata
         options: dict[str, Any] = dict(metadata.encoding)
         if quality is not None:
             options.pop("qtables", None)
             options["quality"] = quality
         elif "qtables" not in options:
             options |= {"quality": QUALITY, "subsampling": 0}
-        bare = pillow_file(pillow_image(pixels, mode, photo), "JPEG", options)
+        bare = pillow_file(pillow_image(photo), "JPEG", options)
         if metadata.format == "JPEG":
             return with_segments(bare, with_exif(metadata.verbatim, metadata.exif))
         return with_segments(bare, segments_of(metadata)[0])

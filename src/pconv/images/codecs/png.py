@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from types import MappingProxyType
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,15 +35,11 @@ class Png(Codec):
 
     name, title, media_type = "PNG", "PNG", "image/png"
     suffixes = (".png",)
+    magic = (SIGNATURE,)
+    plugin = PngImagePlugin.PngImageFile
     modes = DEEP | {"1", "L", "LA", "P", "RGB", "RGBA"}
     transparent_palette = "any"
     holds = COMMON | {"resolution", "comment", "texts"}
-
-    def recognises(self, head: bytes) -> bool:
-        return head.startswith(SIGNATURE)
-
-    def open(self, file: IO[bytes]) -> Any:
-        return PngImagePlugin.PngImageFile(file)
 
     def metadata(self, data: bytes, image: Any) -> tuple[Metadata, list[str]]:
         kept, notes = kept_chunks(data)
@@ -60,27 +56,21 @@ class Png(Codec):
         )
         return found, notes
 
-    def encode(
-        self,
-        pixels: NDArray[Any],
-        mode: str,
-        photo: Photo,
-        metadata: Metadata,
-        quality: int | None,
-    ) -> bytes:
-        if mode.endswith("16"):
-            own = encode_deep(pixels.astype(np.uint16, copy=False), photo.colour_key)
+    def encode(self, photo: Photo, quality: int | None) -> bytes:
+        metadata = photo.metadata
+        if photo.mode.endswith("16"):
+            own = encode_deep(photo.pixels.astype(np.uint16, copy=False), photo.colour_key)
         else:
             bits = metadata.encoding.get("bits", 8)
-            options: dict[str, Any] = {"compress_level": deflate_level(*pixels.shape[:2])}
-            if mode == "L" and bits < 8:
+            options: dict[str, Any] = {"compress_level": deflate_level(*photo.pixels.shape[:2])}
+            if photo.mode == "L" and bits < 8:
                 options["bits"] = bits
-            if mode == "P" and photo.palette is not None and not photo.palette.is_opaque:
+            if photo.mode == "P" and photo.palette is not None and not photo.palette.is_opaque:
                 options["transparency"] = photo.palette.alphas.tobytes()
             elif photo.colour_key is not None:
                 key = photo.colour_key
                 options["transparency"] = key if len(key) > 1 else key[0]
-            own = chunks(pillow_file(pillow_image(pixels, mode, photo), "PNG", options))
+            own = chunks(pillow_file(pillow_image(photo), "PNG", options))
         if metadata.format != "PNG":
             return with_chunks(own, chunks_of(metadata))
         changed = {b"eXIf": metadata.exif} if metadata.exif else {}

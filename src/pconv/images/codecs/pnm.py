@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import IO, Any
-
-from numpy.typing import NDArray
 from PIL import PpmImagePlugin
 
 from pconv.images.codecs.base import Codec, pillow_file, pillow_image
-from pconv.images.metadata import Metadata
 from pconv.images.photo import Photo
 
 
@@ -17,21 +13,12 @@ class Pnm(Codec):
 
     name, title, media_type = "PPM", "PNM", "image/x-portable-anymap"
     suffixes = (".ppm", ".pgm", ".pbm", ".pnm")
+    plugin = PpmImagePlugin.PpmImageFile
     modes = frozenset({"1", "L", "I;16", "RGB"})
     holds = frozenset()
 
     def recognises(self, head: bytes) -> bool:
         return head[:1] == b"P" and head[1:2] in (b"1", b"2", b"3", b"4", b"5", b"6") and head[2:3].isspace()
 
-    def open(self, file: IO[bytes]) -> Any:
-        return PpmImagePlugin.PpmImageFile(file)
-
-    def encode(
-        self,
-        pixels: NDArray[Any],
-        mode: str,
-        photo: Photo,
-        metadata: Metadata,
-        quality: int | None,
-    ) -> bytes:
-        return pillow_file(pillow_image(pixels, mode, photo), "PPM", {})
+    def encode(self, photo: Photo, quality: int | None) -> bytes:
+        return pillow_file(pillow_image(photo), "PPM", {})

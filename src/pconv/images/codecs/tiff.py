@@ -45,11 +45,9 @@ class Tiff(Codec):
 
     name, title, media_type = "TIFF", "TIFF", "image/tiff"
     suffixes = (".tif", ".tiff")
+    magic = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
     modes = DEEP | {"1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "CMYK;16"}
     holds = COMMON | {"resolution"}
-
-    def recognises(self, head: bytes) -> bool:
-        return head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
     def size(self, file: IO[bytes], name: str) -> tuple[int, int]:
         with explaining_damage(name, self.name):
@@ -61,26 +59,19 @@ class Tiff(Codec):
         with explaining_damage(name, self.name):
             return _decode(data, name, max_pixels)
 
-    def encode(
-        self,
-        pixels: NDArray[Any],
-        mode: str,
-        photo: Photo,
-        metadata: Metadata,
-        quality: int | None,
-    ) -> bytes:
+    def encode(self, photo: Photo, quality: int | None) -> bytes:
         import tifffile  # here, because it takes 0.1 s to import
 
-        order, described = _described(metadata)
+        order, described = _described(photo.metadata)
         file = BytesIO()
         tifffile.imwrite(
             file,
-            pixels[..., 0] if pixels.shape[2] == 1 else pixels,
+            photo.pixels[..., 0] if photo.pixels.shape[2] == 1 else photo.pixels,
             byteorder=order,
             software=False,
             metadata=None,
-            **_compression(pixels, mode, metadata),
-            **_layout(mode, photo),
+            **_compression(photo),
+            **_layout(photo),
         )
         return _with_tags(bytearray(file.getbuffer()), described, order)
 
@@ -258,8 +249,8 @@ def _with_tags(data: bytearray, described: list[ifd.Entry], order: ifd.Order) ->
     return bytes(data)
 
 
-def _layout(mode: str, photo: Photo) -> dict[str, Any]:
-    kind = mode.removesuffix(";16")
+def _layout(photo: Photo) -> dict[str, Any]:
+    kind = photo.mode.removesuffix(";16")
     if kind == "P":
         assert photo.palette is not None
         table = np.zeros((3, 256), np.uint16)
@@ -274,8 +265,8 @@ def _layout(mode: str, photo: Photo) -> dict[str, Any]:
     return options
 
 
-def _compression(pixels: NDArray[Any], mode: str, metadata: Metadata) -> dict[str, Any]:
-    if not metadata.encoding.get("compressed", True):
+def _compression(photo: Photo) -> dict[str, Any]:
+    if not photo.metadata.encoding.get("compressed", True):
         return {}
-    level = deflate_level(*pixels.shape[:2])
-    return {"compression": "zlib", "compressionargs": {"level": level}, "predictor": mode not in ("1", "P")}
+    level = deflate_level(photo.height, photo.width)
+    return {"compression": "zlib", "compressionargs": {"level": level}, "predictor": photo.mode not in ("1", "P")}

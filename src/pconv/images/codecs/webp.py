@@ -5,9 +5,8 @@ from __future__ import annotations
 import struct
 from dataclasses import replace
 from types import MappingProxyType
-from typing import IO, Any
+from typing import Any
 
-from numpy.typing import NDArray
 from PIL import WebPImagePlugin
 
 from pconv.images.codecs.base import QUALITY, Codec, metadata_options, pillow_file, pillow_image, pillow_metadata
@@ -20,6 +19,7 @@ class WebP(Codec):
 
     name, title, media_type = "WEBP", "WebP", "image/webp"
     suffixes = (".webp",)
+    plugin = WebPImagePlugin.WebPImageFile
     modes = frozenset({"RGB", "RGBA"})
     lossy = "optional"
     longest_side = 16383
@@ -27,17 +27,14 @@ class WebP(Codec):
     def recognises(self, head: bytes) -> bool:
         return head[:4] == b"RIFF" and head[8:12] == b"WEBP"
 
-    def open(self, file: IO[bytes]) -> Any:
-        return WebPImagePlugin.WebPImageFile(file)
-
     def metadata(self, data: bytes, image: Any) -> tuple[Metadata, list[str]]:
         encoding = MappingProxyType({"lossless": b"VP8L" in chunk_names(data)})
         return replace(pillow_metadata(image), encoding=encoding), []
 
-    def encode(self, pixels: NDArray[Any], mode: str, photo: Photo, metadata: Metadata, quality: int | None) -> bytes:
-        kept = self.is_lossless(metadata, quality)
+    def encode(self, photo: Photo, quality: int | None) -> bytes:
+        kept = self.is_lossless(photo.metadata, quality)
         options = {"lossless": True, "exact": True} if kept else {"quality": quality or QUALITY, "exact": True}
-        return pillow_file(pillow_image(pixels, mode, photo), "WEBP", options | metadata_options(metadata))
+        return pillow_file(pillow_image(photo), "WEBP", options | metadata_options(photo.metadata))
 
 
 def chunk_names(data: bytes) -> list[bytes]:
