@@ -8,14 +8,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from importlib.util import find_spec
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pconv.errors import ImageFileError, InputError
-from pconv.images.codecs import CODECS, codec_for, recognise
+from pconv.images.codecs import CODECS, codec_for, codec_named, recognise
 from pconv.images.photo import Photo
 from pconv.images.reading import photo_size, read_photo
 from pconv.images.writing import as_mode, check_storable, encode_photo, storable_mode
@@ -31,21 +30,8 @@ _ROUNDING = 0.5 / 255
 _LOG = logging.getLogger("pconv.server")
 
 
-@dataclass(frozen=True)
-class ImageInfo:
-    """What the header of an image file says: its media type, and its upright size in pixels."""
-
-    media_type: str
-    width: int
-    height: int
-
-    @property
-    def pixels(self) -> int:
-        return self.width * self.height
-
-
-def read_info(data: bytes, what: str, config: ServerConfig) -> ImageInfo:
-    """Recognise an image file without decoding it.
+def read_size(data: bytes, what: str, config: ServerConfig) -> tuple[int, int]:
+    """Height and width of an image file, upright, without decoding it.
 
     Args:
         what: the file's name in messages, such as "the mask".
@@ -61,27 +47,21 @@ def read_info(data: bytes, what: str, config: ServerConfig) -> ImageInfo:
         raise ApiError(415, "format", "HEIC photos are not accepted here: the server lacks the package pillow-heif")
     with _decoding(what):
         height, width = photo_size(data, what)
-        info = ImageInfo(codec.media_type, width, height)
-    if info.pixels > config.max_pixels:
-        size, limit = f"{info.pixels / 1e6:.4g}", f"{config.max_pixels / 1e6:.4g}"
+    if height * width > config.max_pixels:
+        size, limit = f"{height * width / 1e6:.4g}", f"{config.max_pixels / 1e6:.4g}"
         raise ApiError(413, "too_many_pixels", f"{what} has {size} megapixels; {limit} are accepted here")
-    if info.pixels < 1:
+    if height * width < 1:
         raise ApiError(422, "unreadable", f"{what} has no pixels")
-    return info
+    return height, width
 
 
-def check_sizes(image: ImageInfo, mask: ImageInfo) -> None:
+def check_sizes(image: tuple[int, int], mask: tuple[int, int]) -> None:
     """Refuse a mask of another size before anything is decoded.
 
-    An EXIF orientation may still swap the sides of one of them; the decoded sizes are compared later.
+    A mask without an orientation may still be turned like the photo; the decoded sizes are compared later.
     """
-    if sorted((image.width, image.height)) != sorted((mask.width, mask.height)):
-        raise ApiError(
-            422,
-            "mask_size",
-            f"the mask is {mask.width}x{mask.height} and the image {image.width}x{image.height} pixels:"
-            " they must be of one size",
-        )
+    if sorted(image) != sorted(mask):
+        raise _different_sizes("mask", mask, image)
 
 
 def decode_image_and_mask(
@@ -119,13 +99,9 @@ def decode_original(original: bytes, photo: Photo, options: RequestOptions, conf
     """
     with _decoding("the original"):
         source = read_photo(original, "the original", config.max_pixels)
-    if (source.height, source.width) != (photo.height, photo.width):
-        raise ApiError(
-            422,
-            "original_size",
-            f"the original has {source.width}x{source.height} and the image {photo.width}x{photo.height} pixels:"
-            " they must be of one size",
-        )
+    sizes = (source.height, source.width), (photo.height, photo.width)
+    if sizes[0] != sizes[1]:
+        raise _different_sizes("original", *sizes)
     _check_storable(source, options)
     return source
 
@@ -159,11 +135,16 @@ def copy_changes(filled: Photo, original: Photo) -> Photo:
     return result
 
 
-def encode_answer(photo: Photo, media_type: str, options: RequestOptions) -> tuple[bytes, str]:
-    """The answer's bytes and their media type; ``media_type`` is the one of the photo's own file."""
-    if options.suffix is not None:
-        media_type = codec_for(options.suffix).media_type
-    return encode_photo(photo, options.suffix, options.quality), media_type
+def encode_answer(photo: Photo, options: RequestOptions) -> tuple[bytes, str]:
+    """The answer's bytes and their media type."""
+    codec = codec_named(photo.metadata.format) if options.suffix is None else codec_for(options.suffix)
+    assert codec is not None  # the photo comes from a file
+    return encode_photo(photo, options.suffix, options.quality), codec.media_type
+
+
+def _different_sizes(name: str, other: tuple[int, int], image: tuple[int, int]) -> ApiError:
+    sizes = f"{other[1]}x{other[0]} and the image {image[1]}x{image[0]}"
+    return ApiError(422, f"{name}_size", f"the {name} has {sizes} pixels: they must be of one size")
 
 
 def _check_storable(photo: Photo, options: RequestOptions) -> list[str]:

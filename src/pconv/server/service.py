@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import math
 import os
 import sys
 import time
@@ -28,7 +29,7 @@ from pconv.server.images import (
     decode_image_and_mask,
     decode_original,
     encode_answer,
-    read_info,
+    read_size,
 )
 from pconv.server.metrics import Metrics
 from pconv.server.options import parse_options
@@ -98,12 +99,9 @@ class InpaintService:
         files = {name: await self._in_thread(bytes, form.pop(name)) for name in FILES if name in form}
         image, mask, original = files["image"], files["mask"], files.get("original")
         options = parse_options(form)
-        info = await self._in_thread(read_info, image, "the image", self.config)
-        check_sizes(info, await self._in_thread(read_info, mask, "the mask", self.config))
-        media_type = info.media_type
-        if original is not None:
-            media_type = (await self._in_thread(read_info, original, "the original", self.config)).media_type
-        with self._pixels_reserved(info.pixels * (1 if original is None else 2)):
+        sizes = [await self._in_thread(read_size, data, f"the {name}", self.config) for name, data in files.items()]
+        check_sizes(sizes[0], sizes[1])
+        with self._pixels_reserved(math.prod(sizes[0]) * (1 if original is None else 2)):
             photo, hole, notes = await self._in_thread(decode_image_and_mask, image, mask, options, self.config)
             ratio, source = float(await self._in_thread(hole.mean)), None
             if original is not None:
@@ -117,7 +115,7 @@ class InpaintService:
                 del job
             if source is not None:
                 photo = await self._in_thread(copy_changes, photo, source)
-            body, media_type = await self._in_thread(encode_answer, photo, media_type, options)
+            body, media_type = await self._in_thread(encode_answer, photo, options)
         headers = {
             "X-Pconv-Seconds": f"{time.perf_counter() - start:.3f}",
             "X-Pconv-Model": quote(self.model),
