@@ -21,22 +21,25 @@ from pconv.server.uvicorn_server import make_server, open_socket
 class Grey:
     """A backend that fills holes with 0.5, plus the seed's 256th.
 
-    ``go`` holds it; ``seen`` has the shape of each call, ``placed`` its seed and origin.
+    ``go`` holds it; ``seen`` has the shape of each call, ``placed`` its seed and origin, ``kept`` whether it may keep
+    its memory.
     """
 
     name, device, precision, channels = "grey", "cpu", "fp32", 3
     multiple = 8
     path = Path("grey.onnx")
     recipe: dict = {}  # noqa: RUF012
+    keeps_memory = True
 
     def __init__(self, noise=False):
         self.noise = noise
-        self.go, self.seen, self.placed = threading.Event(), [], []
+        self.go, self.seen, self.placed, self.kept = threading.Event(), [], [], []
         self.go.set()
 
     def fill(self, images, holes, *, seed=0, origin=(0, 0), estimate=None):  # noqa: ARG002
         self.seen.append(images.shape)
         self.placed.append((seed, origin))
+        self.kept.append(self.keeps_memory)
         assert self.go.wait(20)
         return np.where(holes, np.float32(0.5 + seed / 256), images)
 
@@ -84,7 +87,7 @@ class Running:
 
 @contextmanager
 def running_server(backend, **settings):
-    service = InpaintService([worker(backend)], ServerConfig(**settings))
+    service = InpaintService([worker(backend)], ServerConfig(**{"idle_seconds": 3600, **settings}))
     sock = open_socket("127.0.0.1", 0)
     server = make_server(service)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]})

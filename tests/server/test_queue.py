@@ -305,6 +305,17 @@ def test_a_worker_outlives_whatever_happens(serving, monkeypatch):
     assert server.post().status_code == 200
 
 
+def test_an_idle_server_returns_the_runtimes_memory_once(serving):
+    server = serving(idle_seconds=0.2)
+    server.backend.kept.clear()
+    assert server.post().status_code == 200
+    server.until(lambda: not server.backend.kept[-1])
+    time.sleep(0.5)
+    assert server.backend.kept in ([True, False], [False, True, False])  # the server may have been idle before
+    assert server.backend.keeps_memory
+    assert server.post().status_code == 200
+
+
 def test_a_16_bit_photo_stays_one(serving):
     deep = Image.fromarray(np.linspace(0, 65535, 1200).reshape(30, 40).astype(np.uint16))
     result = pixels(serving().post(parts(deep)).content)

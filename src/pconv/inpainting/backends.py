@@ -38,6 +38,8 @@ class Backend(Protocol):
         noise: whether the network has noise inputs, so that ``seed`` matters.
         estimates: whether the network has a surface, so that ``estimate`` matters.
         recipe: how its weights came to be.
+        keeps_memory: False: what a run has taken is returned to the system after it, which makes the next run slower.
+            Only ONNX Runtime has the choice.
     """
 
     name: ClassVar[str]
@@ -49,6 +51,7 @@ class Backend(Protocol):
     noise: bool
     estimates: bool
     recipe: dict[str, Any]
+    keeps_memory: bool
 
     def fill(
         self,
@@ -82,6 +85,7 @@ class _GraphBackend:
     name: ClassVar[str]
     device = "cpu"
     precision = "fp32"
+    keeps_memory = True
 
     def __init__(self, path: Path, device: str = "auto", precision: str = "auto") -> None:
         if device not in ("auto", "cpu"):
@@ -129,6 +133,8 @@ class OnnxRuntimeBackend(_GraphBackend):
         options.intra_op_num_threads = _threads()
         # Planning which buffers to reuse takes two thirds of loading, and saves neither memory nor time.
         options.enable_mem_reuse = False
+        self._returning = onnxruntime.RunOptions()
+        self._returning.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         try:
             self._session = onnxruntime.InferenceSession(path.resolve(), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # its errors share no base class but this
@@ -137,7 +143,7 @@ class OnnxRuntimeBackend(_GraphBackend):
 
     def _run(self, inputs: dict[str, NDArray[Any]]) -> NDArray[np.float32]:
         filled: NDArray[np.float32]
-        (filled,) = self._session.run(["filled"], inputs)
+        (filled,) = self._session.run(["filled"], inputs, None if self.keeps_memory else self._returning)
         return filled
 
 
@@ -178,6 +184,7 @@ class TorchBackend:
     """PyTorch on the CPU or a GPU; in bf16 where the device computes in it."""
 
     name: ClassVar[str] = "torch"
+    keeps_memory = True
 
     def __init__(self, path: Path, device: str = "auto", precision: str = "auto") -> None:
         import torch

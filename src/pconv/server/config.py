@@ -1,10 +1,8 @@
-"""What a server allows: its secrets, its limits, and how much memory its requests may take together."""
+"""What a server allows: its secrets and its limits."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-from pconv.server.errors import unavailable
 
 MB = 1_000_000
 GRACE_SECONDS = 10.0
@@ -25,6 +23,7 @@ class ServerConfig:
         time_limit: seconds that one request may take after its last byte has arrived.
         max_queued: requests that may wait for a worker.
         max_requests: requests that may be open at one time, in whatever state.
+        idle_seconds: without a fill, after which free memory is returned to the system.
     """
 
     token: str | None = None
@@ -34,34 +33,7 @@ class ServerConfig:
     time_limit: float = 300.0
     max_queued: int = 32
     max_requests: int = 128
-
-
-class MemoryBudget:
-    """Counts what all requests together hold in memory (bytes or pixels), and refuses more than ``limit``.
-
-    Attributes:
-        used: what is held now.
-    """
-
-    def __init__(self, limit: int) -> None:
-        self.limit, self.used = limit, 0
-
-    def reserve(self, amount: int) -> None:
-        """Count ``amount``. A single request may always have what it needs.
-
-        Raises:
-            ApiError: others hold so much that this would be above the limit.
-        """
-        if self.used and self.used + amount > self.limit:
-            raise unavailable("memory", "the server has no memory left for more images; try again soon", 2)
-        self.used += amount
-
-    def add(self, amount: int) -> None:
-        """Count ``amount`` even above the limit: a finished answer is kept, but new requests are refused."""
-        self.used += amount
-
-    def release(self, amount: int) -> None:
-        self.used -= amount
+    idle_seconds: float = 5.0
 
 
 def seconds_allowed(transferred: int) -> float:

@@ -16,8 +16,9 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive
 
-from pconv.server.config import MemoryBudget, ServerConfig, seconds_allowed
+from pconv.server.config import ServerConfig, seconds_allowed
 from pconv.server.errors import ApiError
+from pconv.server.memory import MemoryBudget
 from pconv.server.options import TEXT_SCHEMA
 
 REQUIRED_FILES = ("image", "mask")

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import math
 import os
-import sys
 import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -20,7 +18,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive
 
 from pconv.errors import DeviceMemoryError, InputError, ModelError
-from pconv.server.config import MemoryBudget, ServerConfig
+from pconv.server.config import ServerConfig
 from pconv.server.errors import ApiError, unavailable
 from pconv.server.form import FILES, check_headers, read_form
 from pconv.server.images import (
@@ -31,6 +29,7 @@ from pconv.server.images import (
     encode_answer,
     read_size,
 )
+from pconv.server.memory import MemoryBudget, return_free_memory
 from pconv.server.metrics import Metrics
 from pconv.server.options import parse_options
 from pconv.server.queue import FillJob, FillQueue, Worker
@@ -134,7 +133,7 @@ class InpaintService:
             self._pixels.release(pixels)
             if pixels > LARGE_PIXELS:
                 with suppress(RuntimeError):  # the server closes
-                    self._threads.submit(_return_free_memory)
+                    self._threads.submit(return_free_memory)
 
     async def _in_thread(self, function: Callable[..., Result], *arguments: Any) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
@@ -177,17 +176,3 @@ async def _while_connected(receive: Receive, work: Coroutine[Any, Any, Result]) 
 async def _disconnected(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
-
-
-def _return_free_memory() -> None:
-    """Return free memory to the system: glibc keeps up to hundreds of MB for each thread after a large photo."""
-    if trim := _malloc_trim():
-        trim(0)
-
-
-@cache
-def _malloc_trim() -> Callable[[int], int] | None:
-    try:
-        return ctypes.CDLL(None).malloc_trim if sys.platform == "linux" else None
-    except (OSError, AttributeError):  # another C library
-        return None
