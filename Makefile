@@ -12,7 +12,7 @@ demo: $(VENV)/.ready
 
 # Most tests, on all cores: 2 to 4 minutes on two.
 test: $(VENV)/.ready-dev
-	$(PYTEST) -m "not slow" -n logical --maxprocesses 8 --dist worksteal
+	$(PYTEST) -m "not slow" -n logical --maxprocesses 8 --dist loadscope
 
 # The tests marked slow (browser, Ray, wheel, killed processes, machine code): 5 to 10 minutes, one after another.
 test-slow: $(VENV)/.ready-dev
