@@ -3,20 +3,20 @@
 import json
 import threading
 import time
+from collections import Counter
 
 import numpy as np
 import pytest
 from batch_folders import make_folders, results
 from PIL import Image
 
-from pconv.batch import work
-from pconv.batch.job import run
-from pconv.batch.manifest import Entry, LocalManifest, read_history, remove_leftovers
-from pconv.batch.pipeline import Budget
-from pconv.batch.plan import Job, in_shard, make_plan
+from pconv.batch import worker
+from pconv.batch.job import Job, in_shard, make_plan, run
+from pconv.batch.manifest import Entry, open_manifest, read_history, remove_leftovers
 from pconv.batch.storage import open_folder
-from pconv.batch.work import Settings
+from pconv.batch.worker import BatchOptions, MemoryBudget
 from pconv.errors import ImageFileError, InputError, ModelError
+from pconv.inpainting.options import InpaintOptions
 from pconv.masks.sources import Rectangle
 
 
@@ -47,7 +47,7 @@ def job_in(folder, out="out", masks="masks", **options):
 def go(job, fill=invert, **options):
     """The summary and the entries of one run."""
     entries = []
-    return run(job, make_plan(job), entries.append, Fake(fill), **options), entries
+    return run(make_plan(job), entries.append, Fake(fill), **options), entries
 
 
 def manifest(folder, name="pconv-manifest.jsonl"):
@@ -70,13 +70,13 @@ def test_every_photo_is_filled_and_the_tree_kept(tmp_path):
         assert line["hole_ratio"] == pytest.approx(6 * 54 / (48 * 64), abs=1e-6)
         assert (line["width"], line["height"]) == (64, 48)
         assert line["hashes"].keys() == {"photo", "mask", "settings", "out"}
-        assert line["hashes"]["out"] == work.hash_of((tmp_path / "out" / line["out"]).read_bytes())
+        assert line["hashes"]["out"] == worker.hash_of((tmp_path / "out" / line["out"]).read_bytes())
 
 
 def test_a_second_run_does_nothing_and_a_third_only_what_changed(tmp_path):
     make_folders(tmp_path, 9)
     go(job_in(tmp_path))
-    assert make_plan(job_in(tmp_path)).tasks == []
+    assert make_plan(job_in(tmp_path)).items == []
     photos, masks, out = (tmp_path / name for name in ("photos", "masks", "out"))
     Image.new("RGB", (64, 48), "red").save(photos / "s0/p000.png")
     Image.new("1", (64, 48), 0).save(masks / "s1/p001.png")
@@ -90,36 +90,43 @@ def test_a_second_run_does_nothing_and_a_third_only_what_changed(tmp_path):
     }  # fmt: skip
     assert (summary.done, summary.skipped) == (4, 5)
     assert (out / "s1/p001.png").read_bytes() == (photos / "s1/p001.png").read_bytes()  # no hole any more
-    assert make_plan(job_in(tmp_path)).tasks == []
+    assert make_plan(job_in(tmp_path)).items == []
 
 
 @pytest.mark.parametrize(
     "change",
-    [{"grow": 3}, {"feather": 2}, {"invert": True}, {"quality": 70}, {"fit": "nearest"}, {"precision": "fp32"},
-     {"seed": 1},
-     {"holes": (Rectangle(0, 0, 5, 5),)}],
-)  # fmt: skip
+    [
+        *(
+            {"inpaint": InpaintOptions(**each)}
+            for each in ({"grow": 3}, {"feather": 2}, {"invert": True}, {"seed": 1})
+        ),
+        {"quality": 70},
+        {"fit": "nearest"},
+        {"network": {"precision": "fp32"}},
+        {"holes": (Rectangle(0, 0, 5, 5),)},
+    ],
+)
 def test_other_settings_do_all_again(tmp_path, change):
     make_folders(tmp_path, 2, suffix=".jpg")
     go(job_in(tmp_path))
-    assert len(make_plan(job_in(tmp_path, settings=Settings(**change))).tasks) == 2
+    assert len(make_plan(job_in(tmp_path, options=BatchOptions(**change))).items) == 2
 
 
 def test_where_it_is_computed_is_no_reason_to_do_it_again(tmp_path):
     make_folders(tmp_path, 2)
     go(job_in(tmp_path))
-    elsewhere = Settings(device="cpu", backend="onnxruntime", max_memory=2**28)
-    assert make_plan(job_in(tmp_path, settings=elsewhere)).tasks == []
+    elsewhere = BatchOptions(network={"device": "cpu", "backend": "onnxruntime", "max_memory": 2**28})
+    assert make_plan(job_in(tmp_path, options=elsewhere)).items == []
 
 
 def test_another_model_under_the_same_name_does_all_again(tmp_path):
     make_folders(tmp_path, 2)
     model = tmp_path / "model.onnx"
     model.write_bytes(b"one")
-    go(job_in(tmp_path, settings=Settings(model=model)))
-    assert make_plan(job_in(tmp_path, settings=Settings(model=model))).tasks == []
+    go(job_in(tmp_path, options=BatchOptions(network={"model": model})))
+    assert make_plan(job_in(tmp_path, options=BatchOptions(network={"model": model}))).items == []
     model.write_bytes(b"two")
-    assert len(make_plan(job_in(tmp_path, settings=Settings(model=model))).tasks) == 2
+    assert len(make_plan(job_in(tmp_path, options=BatchOptions(network={"model": model}))).items) == 2
 
 
 def test_bad_files_are_reported_and_the_rest_is_done(tmp_path):
@@ -161,8 +168,8 @@ def test_a_bug_in_one_fill_is_one_failure_and_a_bad_model_ends_the_run(tmp_path)
     seen = []
     job = job_in(tmp_path)
     with pytest.raises(ModelError, match="not finite"):
-        run(job, make_plan(job), seen.append, Fake(broken))
-    assert [e.error for e in seen if e.status == "failed"] == ["unexpected ZeroDivisionError: oops", "not finite"]
+        run(make_plan(job), seen.append, Fake(broken), workers=1)
+    assert {e.error for e in seen if e.status == "failed"} == {"unexpected ZeroDivisionError: oops", "not finite"}
     assert len(calls) == 3
     summary, _ = go(job)
     assert summary.done + summary.skipped == 8
@@ -189,7 +196,7 @@ def test_a_stop_keeps_what_is_done(tmp_path):
         seen.append(entry)
         stop.set()
 
-    summary = run(job, make_plan(job), tell, Fake(invert), workers=1, stop=stop)
+    summary = run(make_plan(job), tell, Fake(invert), workers=1, stop=stop)
     assert 1 <= summary.done == len(seen) < 30
     assert summary.left == 30 - summary.done
     assert len(results(tmp_path / "out")) == summary.done
@@ -206,7 +213,7 @@ def test_a_full_disk_ends_the_run(tmp_path, monkeypatch):
     monkeypatch.setattr(type(job.out), "write", full)
     seen = []
     with pytest.raises(ImageFileError, match="No space left on device; stopped at"):
-        run(job, make_plan(job), seen.append, Fake(invert), workers=1)
+        run(make_plan(job), seen.append, Fake(invert), workers=1)
     assert len(seen) < 10
 
 
@@ -216,7 +223,7 @@ def test_folders_within_each_other_do_not_see_each_other(tmp_path):
     job = job_in(tmp_path, out="photos/filled", masks="photos/masks")
     assert go(job)[0].done == 4
     plan = make_plan(job)
-    assert (plan.total, plan.skipped, plan.alone, plan.unused) == (4, 4, [], [])
+    assert (plan.total, plan.skipped, plan.without_mask, plan.unused_masks) == (4, 4, [], [])
     assert not (tmp_path / "photos/filled/masks").exists()
 
 
@@ -237,14 +244,14 @@ def test_one_mask_for_all_must_fit_or_be_stretched(tmp_path):
     summary, entries = go(exact)
     assert (summary.done, summary.failed) == (2, 1)
     assert "64x48 and the photo 33x48" in next(e.error for e in entries if e.status == "failed")
-    stretched = job_in(tmp_path, masks="photos", one_mask="one.png", settings=Settings(fit="nearest"))
+    stretched = job_in(tmp_path, masks="photos", one_mask="one.png", options=BatchOptions(fit="nearest"))
     assert go(stretched)[0].done == 3
     assert len(results(tmp_path / "out")) == 3
 
 
 def test_holes_without_masks(tmp_path):
     make_folders(tmp_path, 2)
-    go(job_in(tmp_path, masks=None, settings=Settings(holes=(Rectangle(2, 3, 5, 4),))))
+    go(job_in(tmp_path, masks=None, options=BatchOptions(holes=(Rectangle(2, 3, 5, 4),))))
     before, after = (np.asarray(Image.open(tmp_path / f / "s0/p000.png")) for f in ("photos", "out"))
     changed = (before != after).any(axis=2)
     assert changed[3:7, 2:7].all()
@@ -265,7 +272,7 @@ def test_names_that_cannot_be_told_apart_are_refused(tmp_path):
     go(job_in(tmp_path))
     assert len(manifest(tmp_path / "out")) == lines  # said once
     Image.new("1", (64, 48)).save(tmp_path / "masks/s0/p000.jpg")
-    to_png = job_in(tmp_path, settings=Settings(suffix=".png"))
+    to_png = job_in(tmp_path, options=BatchOptions(suffix=".png"))
     assert set(make_plan(to_png).refused) == {"s0/p000.jpg", "s0/p000.png"}  # one result's name for both
     assert make_plan(job_in(tmp_path)).refused == {}
 
@@ -277,7 +284,7 @@ def test_results_over_inputs_need_force(tmp_path):
             make_plan(job_in(tmp_path, out=out))
     (tmp_path / "masks").rename(tmp_path / "new")
     (tmp_path / "new").rename(tmp_path / "photos/s0/masks")
-    with pytest.raises(InputError, match=r"lies in the folder of the photos and holds 1 pictures, such as p001.png"):
+    with pytest.raises(InputError, match=r"lies in the folder of the photos and holds 1 images, such as p001.png"):
         make_plan(job_in(tmp_path, masks="photos/s0/masks", out="photos/s1"))
     (tmp_path / "out").mkdir()
     for name in ("s0", "s1", "s2"):
@@ -311,10 +318,10 @@ def test_shards_share_the_photos_and_know_of_each_other(tmp_path):
 
 
 def test_two_runs_into_one_folder_do_not_meet(tmp_path, monkeypatch):
-    monkeypatch.setattr("pconv.batch.manifest._PATIENCE", 0.1)
+    monkeypatch.setattr("pconv.batch.storage._LOCK_SECONDS", 0.1)
     make_folders(tmp_path, 3)
     (tmp_path / "out").mkdir()
-    other = LocalManifest(tmp_path / "out", "", {})
+    other = open_manifest(open_folder(tmp_path / "out"), "", {})
     with pytest.raises(InputError, match=r"another run is writing to .* --shard"):
         go(job_in(tmp_path))
     assert go(job_in(tmp_path, shard=(1, 2)))[0].failed == 0
@@ -336,7 +343,7 @@ def test_what_a_killed_run_leaves_is_mended(tmp_path):
     (out / "pconv-manifest.2of5.jsonl").write_text('not json\n{"photo": 5}\n[1]\n')
     (out / "s1/.mine.png").write_bytes(b"not ours")
     plan = make_plan(job)
-    assert (plan.skipped, len(plan.tasks), plan.history.broken) == (5, 1, 4)
+    assert (plan.skipped, len(plan.items), plan.history.broken) == (5, 1, 4)
     assert go(job)[0].done == 1
     assert sorted(p.name for p in (out / "s1").glob(".*")) == [".mine.png"]
     history = read_history(job.out)
@@ -345,7 +352,7 @@ def test_what_a_killed_run_leaves_is_mended(tmp_path):
 
 
 def test_temporary_files_of_runs_beside_this_one_stay(tmp_path):
-    other = LocalManifest(tmp_path, "2of5", {})
+    other = open_manifest(open_folder(tmp_path), "2of5", {})
     name = tmp_path / ".pconv-2of5-p001-0123456789ab.png"
     name.write_bytes(b"being written")
     assert remove_leftovers(open_folder(tmp_path), {""}, "") == 0
@@ -368,7 +375,7 @@ def test_hidden_files_links_in_circles_and_strange_names(tmp_path):
     for folder in (photos, masks):
         (folder / "s0/p000.png").rename(folder / strange)
     plan = make_plan(job_in(tmp_path))
-    assert {task.photo for task in plan.tasks} == {strange, "s1/p001.png"}
+    assert {item.photo for item in plan.items} == {strange, "s1/p001.png"}
     assert plan.others == 1
     assert len(plan.problems) == 1
     assert "gone.png is a link that leads nowhere" in plan.problems[0]
@@ -380,7 +387,7 @@ def test_hidden_files_links_in_circles_and_strange_names(tmp_path):
 @pytest.mark.parametrize("whole_at_once", [True, False])
 def test_urls_are_folders_too(tmp_path, monkeypatch, whole_at_once):
     if not whole_at_once:
-        monkeypatch.setattr("pconv.batch.storage._WHOLE_AT_ONCE", frozenset())
+        monkeypatch.setattr("pconv.batch.storage._ATOMIC", frozenset())
     fsspec = pytest.importorskip("fsspec", reason="pconv[ray] is not installed")
     make_folders(tmp_path, 4)
     go(job_in(tmp_path))
@@ -409,61 +416,69 @@ def test_urls_are_folders_too(tmp_path, monkeypatch, whole_at_once):
 
 def test_a_killed_run_to_a_url_leaves_parts_that_count(tmp_path, monkeypatch):
     fsspec = pytest.importorskip("fsspec", reason="pconv[ray] is not installed")
-    monkeypatch.setattr("pconv.batch.manifest._PART_ENTRIES", 2)
+    monkeypatch.setattr("pconv.batch.storage._PART_LINES", 2)
     make_folders(tmp_path, 6)
     fsspec.filesystem("memory").store.clear()
     job = Job(*(open_folder(tmp_path / name) for name in ("photos", "masks")), open_folder("memory://bucket/out"))
-    monkeypatch.setattr("pconv.batch.manifest.PartsManifest.close", lambda _: None)  # what SIGKILL makes of it
+    monkeypatch.setattr("pconv.batch.storage._LinesInParts.close", lambda _: None)  # what SIGKILL makes of it
     go(job)
     assert make_plan(job).skipped == 6
 
 
-def test_the_budget_lets_one_in_and_makes_the_next_wait():
-    budget = Budget(10)
-    budget.take(50)
-    order = []
+def test_a_memory_budget_lets_one_in_and_makes_the_next_wait():
+    budget, order = MemoryBudget(10), []
 
     def second():
-        budget.take(5)
-        order.append("second")
+        with budget.reserved(5):
+            order.append("second")
 
     thread = threading.Thread(target=second)
-    thread.start()
-    time.sleep(0.05)
-    assert order == []
-    budget.give_back(50)
+    with budget.reserved(50):
+        thread.start()
+        time.sleep(0.05)
+        assert order == []
     thread.join(5)
     assert order == ["second"]
 
 
-def test_photos_in_memory_are_bounded_by_their_bytes(tmp_path):
-    make_folders(tmp_path, 12, size=(200, 300))
-    alive, most = [], []
+@pytest.mark.parametrize(
+    ("memory", "photos", "fills"),
+    [
+        (2 * 200 * 300 * 3 * 2, 2, 1),  # room for two decoded photos, each twice
+        (int(3.5 * worker.BYTES_PER_PIXEL * 200 * 300), 6, 3),
+    ],
+)
+def test_photos_in_memory_and_fills_at_a_time_are_bounded_by_their_bytes(tmp_path, memory, photos, fills):
+    make_folders(tmp_path, 18, size=(200, 300))
+    now, most = Counter(), Counter()
+
+    def count(what, change):
+        now[what] += change
+        most[what] = max(most[what], now[what])
+
+    def read_photo(*arguments):
+        count("photos", 1)
+        return read(*arguments)
+
+    def encode_photo(*arguments):
+        content = encode(*arguments)
+        count("photos", -1)
+        return content
 
     def slow(photo, hole):
-        time.sleep(0.01)
+        count("fills", 1)
+        time.sleep(0.02)
+        count("fills", -1)
         return invert(photo, hole)
 
-    original = work.Steps.load
-
-    def load(self, *arguments):
-        alive.append(1)
-        most.append(len(alive))
-        return original(self, *arguments)
-
-    original_store = work.Steps.store
-
-    def store(self, piece):
-        entry = original_store(self, piece)
-        alive.pop()
-        return entry
-
+    read, encode = worker.read_photo, worker.encode_photo
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(work.Steps, "load", load)
-        patch.setattr(work.Steps, "store", store)
-        one = 200 * 300 * 3 * 2
-        go(job_in(tmp_path, settings=Settings(max_memory=2 * one)), slow, workers=6)
-    assert max(most) <= 3  # two, and one that is given back while it is counted
+        patch.setattr(worker, "read_photo", read_photo)
+        patch.setattr(worker, "encode_photo", encode_photo)
+        summary, _ = go(job_in(tmp_path, options=BatchOptions(network={"max_memory": memory})), slow, workers=6)
+    assert summary.done == 18
+    assert 1 < most["photos"] <= photos
+    assert most["fills"] == fills
 
 
 def test_an_entry_survives_its_line():
@@ -472,48 +487,3 @@ def test_an_entry_survives_its_line():
     with pytest.raises(ValueError, match="no entry"):
         Entry.parse("[]")
     assert Entry.parse('{"run": {}}') is None
-
-
-class Network:
-    """A backend that notes how many call it at a time."""
-
-    device = "cpu"
-
-    def __init__(self):
-        self.inside = self.most = 0
-
-    def fill(self, pictures):
-        self.inside += 1
-        self.most = max(self.most, self.inside)
-        time.sleep(0.01)
-        self.inside -= 1
-        return pictures
-
-
-class Filler:
-    """An Inpainter's outside: work before and after the network."""
-
-    def __init__(self):
-        self.backend, self.threads = Network(), set()
-
-    def notes(self, _):
-        return []
-
-    def fill_photo(self, photo, hole, _):
-        time.sleep(0.005)
-        self.threads.add(threading.get_ident())
-        self.backend.fill(photo)
-        return invert(photo, hole)
-
-
-def test_the_network_is_called_once_at_a_time_while_other_photos_are_prepared(tmp_path):
-    make_folders(tmp_path, 20)
-    filler = Filler()
-    network = filler.backend
-    job = job_in(tmp_path)
-    summary = run(job, make_plan(job), lambda _: None, filler, workers=2)
-    assert summary.done == 20
-    assert len(filler.threads) == 2
-    assert network.most == 1
-    assert summary.network_busy > 0.75  # 0.67 if preparing came in between
-    assert filler.backend is network

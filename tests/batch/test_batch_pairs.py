@@ -29,7 +29,7 @@ def test_pairs_by_path_then_stem_then_pattern(photos, masks, expected):
     found = pair(photos, masks)
     assert found.masks == expected
     assert not found.ambiguous
-    assert found.alone == [photo for photo in photos if photo not in expected]
+    assert found.without_mask == [photo for photo in photos if photo not in expected]
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_what_could_be_meant_twice_is_ambiguous_and_says_so(photos, masks):
     found = pair([*photos, "other.jpg"], [*masks, "other.png"])
     assert found.masks == {"other.jpg": "other.png"}
     assert found.ambiguous.keys() == set(photos)
-    assert not found.alone
+    assert not found.without_mask
     assert not found.unused
     for sentence in found.ambiguous.values():
         assert all(name in sentence for name in (*photos, *masks))
@@ -58,7 +58,7 @@ def test_what_could_be_meant_twice_is_ambiguous_and_says_so(photos, masks):
 
 def test_what_has_no_partner_is_named():
     found = pair(["x/a.jpg", "b.jpg"], ["y/a.png", "c.png"])
-    assert (found.masks, found.alone, found.unused) == ({}, ["x/a.jpg", "b.jpg"], ["y/a.png", "c.png"])
+    assert (found.masks, found.without_mask, found.unused) == ({}, ["x/a.jpg", "b.jpg"], ["y/a.png", "c.png"])
 
 
 def test_another_pattern_and_a_folder_of_both():
@@ -104,7 +104,7 @@ names = st.builds(
 @given(st.sets(names), st.sets(names))
 def test_every_name_is_in_one_place_and_no_mask_is_used_twice(photos, masks):
     found = pair(sorted(photos), sorted(masks))
-    assert sorted([*found.masks, *found.ambiguous, *found.alone]) == sorted(photos)
+    assert sorted([*found.masks, *found.ambiguous, *found.without_mask]) == sorted(photos)
     assert len(set(found.masks.values())) == len(found.masks)
     assert sorted([*found.masks.values(), *found.disputed, *found.unused]) == sorted(masks)
 

@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +18,11 @@ import ray
 from batch_folders import make_folders, results
 from click.testing import CliRunner
 
-from pconv.batch import ray_engine
-from pconv.batch.job import run
+from pconv.batch import ray as ray_engine
+from pconv.batch.job import Job, make_plan, run
 from pconv.batch.manifest import read_history
-from pconv.batch.plan import Job, make_plan
 from pconv.batch.storage import open_folder
-from pconv.batch.work import Settings
+from pconv.batch.worker import BatchOptions
 from pconv.cli import main
 
 pytestmark = pytest.mark.slow
@@ -36,9 +36,9 @@ def cluster():
     ray.shutdown()
 
 
-def job_in(folder, out, settings):
+def job_in(folder, out, *holes):
     photos, masks, out = (open_folder(folder / name) for name in ("photos", "masks", out))
-    return Job(photos, masks, out, settings=settings)
+    return Job(photos, masks, out, options=BatchOptions(network={"backend": "onnxruntime"}, holes=holes))
 
 
 def workers():
@@ -65,10 +65,8 @@ def test_a_killed_worker_changes_nothing(tmp_path, cluster):
             time.sleep(0.2)
             return np.zeros((photo.height, photo.width), bool)
 
-    settings = Settings(backend="onnxruntime", holes=(Slow(),))
-    local, on_ray = (job_in(tmp_path, out, settings) for out in ("local", "ray"))
-    run(local, make_plan(local), lambda _: None)
-    plan = make_plan(on_ray)
+    local, on_ray = (job_in(tmp_path, out, Slow()) for out in ("local", "ray"))
+    run(make_plan(local), lambda _: None)
     killed = []
 
     def kill():
@@ -78,7 +76,7 @@ def test_a_killed_worker_changes_nothing(tmp_path, cluster):
         killed.append(len(results(tmp_path / "ray")))
 
     threading.Thread(target=kill, daemon=True).start()
-    summary = run(on_ray, plan, lambda _: None, engine=ray_engine.RayEngine(plan.about, networks=2))
+    summary = run(make_plan(on_ray), lambda _: None, engine=partial(ray_engine.run_on_ray, networks=2))
     assert killed
     assert killed[0] < 40
     assert (summary.done, summary.failed, summary.left) == (40, 0, 0)
@@ -89,7 +87,7 @@ def test_a_killed_worker_changes_nothing(tmp_path, cluster):
         assert (entry.status, entry.hashes, entry.hole_ratio) == ("done", here[photo].hashes, here[photo].hole_ratio)
     assert not list(tmp_path.rglob(".*pconv*"))
     again = make_plan(on_ray)
-    assert (again.skipped, again.tasks) == (40, [])
+    assert (again.skipped, again.items) == (40, [])
 
 
 def test_a_photo_that_kills_its_worker_fails_and_the_others_are_done(tmp_path, cluster, monkeypatch):
@@ -102,17 +100,10 @@ def test_a_photo_that_kills_its_worker_fails_and_the_others_are_done(tmp_path, c
                 os._exit(1)
             return np.zeros((photo.height, photo.width), bool)
 
-    settings = Settings(backend="onnxruntime", holes=(Deadly(),))
-    job = Job(
-        open_folder(tmp_path / "photos"),
-        open_folder(tmp_path / "masks"),
-        open_folder(tmp_path / "out"),
-        settings=settings,
-    )
-    plan = make_plan(job)
     monkeypatch.setattr(ray_engine, "TRIES", 1)
     seen = []
-    summary = run(job, plan, seen.append, engine=ray_engine.RayEngine(plan.about, networks=1))
+    plan = make_plan(job_in(tmp_path, "out", Deadly()))
+    summary = run(plan, seen.append, engine=partial(ray_engine.run_on_ray, networks=1))
     assert (summary.done, summary.failed) == (5, 1)
     (failed,) = [entry for entry in seen if entry.status == "failed"]
     assert failed.photo == "s0/p000.png"

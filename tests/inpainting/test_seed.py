@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import pconv
-from pconv import Inpainter, InputError
-from pconv.batch.work import Settings
+from pconv import Inpainter, InpaintOptions, InputError
 from pconv.cli.inpaint import inpaint as command
 from pconv.images.pillow import from_pil
 from pconv.inpainting.tiles import NetworkRunner, fill_holes
@@ -169,7 +168,7 @@ def test_whole_numbers_of_any_kind_are_seeds(seed):
     fill(PIXELS, HOLE, seed=seed)
     assert fill.backend.seeds == [7]
     assert type(fill.backend.seeds[0]) is int
-    assert Settings(seed=seed).about()["seed"] == 7
+    assert InpaintOptions(seed=seed).seed == 7
 
 
 @pytest.mark.parametrize("noise", [True, False])
@@ -187,7 +186,7 @@ def test_other_seeds_are_refused_in_a_sentence(noise, seed, shown):
             fill(image, HOLE, seed=seed)
     assert not fill.backend.seeds
     with pytest.raises(InputError, match=f"^seed is {shown}; "):
-        Settings(seed=seed).about()
+        InpaintOptions(seed=seed)
 
 
 def test_a_network_without_noise_inputs_ignores_the_seed_and_says_so(caplog):

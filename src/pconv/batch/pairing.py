@@ -1,12 +1,12 @@
-"""Which mask belongs to which photo: by names, and never by a guess.
+"""Pair photos with their masks by file names.
 
-Names are relative to their folders, with "/" between parts. For each photo the first of these that finds something:
+Names are relative to their folders, with "/" between parts. The first of these rules that finds a mask counts:
 
-1. the same path, or the same path but for the suffix (``2024/a.jpg`` and ``2024/a.png``);
-2. the same stem, where the photos or the masks lie in one flat folder and the others in a tree;
-3. the pattern (``{stem}_mask.png``), in the same subfolder, or else at the top of the masks.
+1. The same path, whatever the suffix (``2024/a.jpg`` and ``2024/a.png``).
+2. The same stem, if the photo or the mask lies at the top of its folder and the other one in a subfolder.
+3. The pattern (``{stem}_mask.png``), in the same subfolder, or else at the top of the masks.
 
-Where more than one photo and mask could be meant, all of them are ambiguous.
+If a rule finds several masks for a photo, or several photos for a mask, all of them are ambiguous.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from string import Formatter
 
-from pconv.batch.storage import composed
+from pconv.batch.storage import normalised
 from pconv.errors import InputError
 
 PATTERN = "{stem}_mask.png"
@@ -30,16 +30,16 @@ class Pairing:
     """What ``pair`` found.
 
     Attributes:
-        masks: of each photo that has one.
-        ambiguous: for each other photo of which two things could be meant, the sentence that says so.
-        alone: photos without a mask.
+        masks: the mask of each photo that has one.
+        ambiguous: for each photo that could have several masks, or shares one, the sentence that says so.
+        without_mask: photos without a mask.
         unused: masks without a photo.
-        disputed: masks that ambiguous photos may have meant.
+        disputed: the masks of ambiguous photos.
     """
 
     masks: dict[str, str] = field(default_factory=dict)
     ambiguous: dict[str, str] = field(default_factory=dict)
-    alone: list[str] = field(default_factory=list)
+    without_mask: list[str] = field(default_factory=list)
     unused: list[str] = field(default_factory=list)
     disputed: set[str] = field(default_factory=set)
 
@@ -49,7 +49,13 @@ class Pairing:
 
 
 def pair(photos: Iterable[str], masks: Iterable[str], pattern: str = PATTERN, only_pattern: bool = False) -> Pairing:
-    """Find the mask of each photo; ``only_pattern`` where photos and masks lie in one folder.
+    """Find the mask of each photo.
+
+    Args:
+        photos: file names.
+        masks: file names.
+        pattern: how masks are named that are not named like their photo.
+        only_pattern: use rule 3 alone, for photos and masks in one folder.
 
     Raises:
         InputError: the pattern cannot be one.
@@ -61,7 +67,7 @@ def pair(photos: Iterable[str], masks: Iterable[str], pattern: str = PATTERN, on
         _by_groups(photos, masks, found, _without_suffix, flat=False)
         _by_groups(_photos_left(photos, found), _masks_left(masks, found), found, _stem, flat=True)
     _by_pattern(photos, masks, pattern, found)
-    found.alone = _photos_left(photos, found)
+    found.without_mask = _photos_left(photos, found)
     found.unused = _masks_left(masks, found)
     return found
 
@@ -87,10 +93,10 @@ def check_pattern(pattern: str) -> None:
 def matches(name: str, pattern: str) -> bool:
     """Whether ``name`` is what ``pattern`` makes of some photo."""
     parts = [
-        re.escape(composed(text)) + ("" if given is None else r"\.[^./]+" if given == "suffix" else "[^/]+")
+        re.escape(normalised(text)) + ("" if given is None else r"\.[^./]+" if given == "suffix" else "[^/]+")
         for text, given, *_ in Formatter().parse(pattern)
     ]
-    return re.fullmatch("(?:.*/)?" + "".join(parts), composed(name)) is not None
+    return re.fullmatch("(?:.*/)?" + "".join(parts), normalised(name)) is not None
 
 
 def _by_groups(
@@ -114,9 +120,9 @@ def _by_groups(
             group = [photo for photo in group if "/" not in photo]
         if not group or not candidates:
             continue
-        exact = {composed(mask): mask for mask in candidates}
-        if len(group) == len(candidates) and all(composed(photo) in exact for photo in group):
-            found.masks.update({photo: exact[composed(photo)] for photo in group})
+        exact = {normalised(mask): mask for mask in candidates}
+        if len(group) == len(candidates) and all(normalised(photo) in exact for photo in group):
+            found.masks.update({photo: exact[normalised(photo)] for photo in group})
         elif len(group) == len(candidates) == 1:
             found.masks[group[0]] = candidates[0]
         else:
@@ -125,12 +131,12 @@ def _by_groups(
 
 def _by_pattern(photos: Sequence[str], masks: Sequence[str], pattern: str, found: Pairing) -> None:
     for at_top in (False, True):
-        free = {composed(mask): mask for mask in _masks_left(masks, found)}
+        free = {normalised(mask): mask for mask in _masks_left(masks, found)}
         claims: dict[str, list[str]] = defaultdict(list)
         for photo in _photos_left(photos, found):
             path = PurePosixPath(photo)
             name = pattern.format(stem=path.stem, name=path.name, suffix=path.suffix)
-            mask = free.get(composed(name if at_top else str(path.parent / name)))
+            mask = free.get(normalised(name if at_top else str(path.parent / name)))
             if mask is not None:
                 claims[mask].append(photo)
         for mask, group in claims.items():
@@ -162,12 +168,12 @@ def _masks_left(masks: Iterable[str], found: Pairing) -> list[str]:
 
 
 def _without_suffix(name: str) -> str:
-    path = PurePosixPath(composed(name))
+    path = PurePosixPath(normalised(name))
     return str(path.with_name(path.stem))
 
 
 def _stem(name: str) -> str:
-    return PurePosixPath(composed(name)).stem
+    return PurePosixPath(normalised(name)).stem
 
 
 def same_outputs(outs: Mapping[str, str]) -> dict[str, str]:

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import sys
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from threading import Event
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
@@ -29,13 +25,13 @@ from pconv.cli.common import (
 )
 from pconv.errors import InputError, ModelError
 from pconv.inpainting.options import InpaintOptions
+from pconv.signals import stop_on_signal
 
 if TYPE_CHECKING:
-    from pconv.batch.job import Summary
+    from pconv.batch.job import Plan, Summary
     from pconv.batch.manifest import Entry
-    from pconv.batch.plan import Job, Plan
 
-_STOPPING = b"\nstopping: what is being filled is still written (once more to stop at once)\n"
+_STOPPING = "stopping: what is being filled is still written (once more to stop at once)"
 
 
 def parse_shard(ctx: click.Context, option: click.Parameter, value: str) -> tuple[int, int]:
@@ -117,52 +113,44 @@ def batch(
     if masks is None and not holes:
         raise click.UsageError("give MASKS, a folder of them or one mask file, or say with --hole what to fill")
 
-    from pconv.batch.job import open_inpainter, run
-    from pconv.batch.plan import Job, make_plan
+    from pconv.batch.job import Job, make_plan, run
     from pconv.batch.storage import open_folder
-    from pconv.batch.work import Settings
+    from pconv.batch.worker import BatchOptions
     from pconv.images.codecs import codec_for
+    from pconv.inpainting.inpainter import Inpainter
     from pconv.masks.sources import parse_hole
 
     mask_folder, one_mask = _split_masks(masks)
     with wrong_usage(InputError, ModelError):
         if suffix is not None:
             codec_for(suffix)
-        settings = Settings(
-            **asdict(options),
-            **network,
-            holes=tuple(map(parse_hole, holes)),
-            fit=fit,
-            quality=quality,
-            suffix=suffix,
+        plan = make_plan(
+            Job(
+                photos=open_folder(photos),
+                masks=None if mask_folder is None else open_folder(mask_folder),
+                out=open_folder(out),
+                one_mask=one_mask,
+                pattern=pattern,
+                options=BatchOptions(options, network, tuple(map(parse_hole, holes)), fit, quality, suffix),
+                shard=shard,
+                force=force,
+            )
         )
-        job = Job(
-            photos=open_folder(photos),
-            masks=None if mask_folder is None else open_folder(mask_folder),
-            out=open_folder(out),
-            one_mask=one_mask,
-            pattern=pattern,
-            settings=settings,
-            shard=shard,
-            force=force,
-        )
-        plan = make_plan(job)
-        fill = open_inpainter(settings) if plan.tasks and engine == "local" else None
-    if fill and verbose:
-        click.echo(computes_with(fill.backend), err=True)
-    _print_plan(job, plan)
-    ray = None
+        inpainter = Inpainter(**network) if plan.items and engine == "local" else None
+    if inpainter and verbose:
+        click.echo(computes_with(inpainter.backend), err=True)
+    _print_plan(plan)
+    run_on_ray: Any = None
     if engine == "ray":
         with needs_extra("ray"):
-            from pconv.batch.ray_engine import RayEngine
+            from pconv.batch import ray
 
-            ray = RayEngine(plan.about, workers)
-    stop = Event()
-    with writing_to(out), stopping(stop) as signalled, Progress(plan.total - plan.skipped) as progress:
-        summary = run(job, plan, progress.show, fill, workers, fail_fast, stop, ray)
-    _print_summary(summary, job)
-    if signalled:
-        raise SystemExit(128 + signalled[0])
+            run_on_ray = partial(ray.run_on_ray, networks=workers)
+    with writing_to(out), stop_on_signal(_STOPPING) as stop, Progress(plan.total - plan.skipped) as progress:
+        summary = run(plan, progress.show, inpainter, workers, fail_fast, stop, run_on_ray)
+    _print_summary(summary, out)
+    if stop.signal:
+        raise SystemExit(128 + stop.signal)
     if summary.failed:
         raise SystemExit(1)
 
@@ -197,33 +185,8 @@ def _split_masks(masks: Path | str | None) -> tuple[Path | str | None, str | Non
     return (above, name) if is_image(name) else (masks, None)
 
 
-@contextmanager
-def stopping(stop: Event) -> Iterator[list[int]]:
-    """Ctrl-C, or a cluster's SIGTERM, sets ``stop``, and its number gets into the list; a second one ends at once."""
-    signalled: list[int] = []
-    before: dict[int, Any] = {}
-
-    def handle(number: int, frame: object) -> None:
-        if signalled:
-            os._exit(128 + number)  # every file is whole at any moment
-        signalled.append(number)
-        stop.set()
-        os.write(2, _STOPPING)  # print may be at work in the thread that this interrupts
-
-    try:
-        for each in (signal.SIGINT, signal.SIGTERM):
-            before[each] = signal.signal(each, handle)
-    except ValueError:  # not the main thread: whoever started us handles signals
-        before.clear()
-    try:
-        yield signalled
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
 class Progress:
-    """Tells each photo's end: a bar and what failed on a terminal; JSON lines where standard output is none."""
+    """Shows a bar and failures on a terminal, and prints JSON lines where standard output is not a terminal."""
 
     def __init__(self, total: int) -> None:
         hidden = not sys.stderr.isatty()
@@ -254,28 +217,28 @@ class Progress:
             self._bar.update(1)
 
 
-def _print_plan(job: Job, plan: Plan) -> None:
-    def say(text: str) -> None:
+def _print_plan(plan: Plan) -> None:
+    def note(text: str) -> None:
         click.echo(f"note: {printable(text)}", err=True)
 
     for problem in plan.problems:
         click.echo(f"failed: {printable(problem)}", err=True)
     if plan.history.broken:
-        say(f"{plan.history.broken} lines of the manifest are broken; what they told of is done again")
+        note(f"{plan.history.broken} lines of the manifest are broken; their photos are done again")
     if plan.others:
-        say(f"{plan.others} files in {job.photos.place} are no pictures by their suffix, and are left out")
-    if plan.unused:
-        some = ", ".join(plan.unused[:MAX_SHOWN]) + (" and more" if len(plan.unused) > MAX_SHOWN else "")
-        say(f"{len(plan.unused)} masks have no photo: {some}")
+        note(f"{plan.others} files in {plan.job.photos.place} are not images by their suffix, and are left out")
+    if plan.unused_masks:
+        some = ", ".join(plan.unused_masks[:MAX_SHOWN]) + (" and more" if len(plan.unused_masks) > MAX_SHOWN else "")
+        note(f"{len(plan.unused_masks)} masks have no photo: {some}")
     if not sys.stdout.isatty():
-        for mask in plan.unused:
+        for mask in plan.unused_masks:
             click.echo(json.dumps({"mask": mask, "status": "no photo"}))
 
 
-def _print_summary(summary: Summary, job: Job) -> None:
+def _print_summary(summary: Summary, out: Path | str) -> None:
     counts = {"done": summary.done, "skipped (done before)": summary.skipped, "failed": summary.failed}
     counts |= {"without a mask": summary.no_mask, "masks without a photo": summary.unused_masks, "left": summary.left}
     if not sys.stdout.isatty():
         click.echo(json.dumps({"summary": asdict(summary)}))
-    told = ", ".join(f"{number} {what}" for what, number in counts.items() if number) or "nothing to do"
-    click.echo(f"{told} in {summary.seconds:.1f} s; results and manifest in {job.out.place}", err=True)
+    text = ", ".join(f"{number} {what}" for what, number in counts.items() if number) or "nothing to do"
+    click.echo(f"{text} in {summary.seconds:.1f} s; results and manifest in {out}", err=True)

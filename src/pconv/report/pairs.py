@@ -29,7 +29,7 @@ def find_results(before: Path, after: Path, masks: Path | None = None, pattern: 
     problems: list[str] = []
     lists = {folder: _pictures(folder, problems) for folder in (before, after)}
     history = read_history(LocalFolder(after))
-    inside = {entry.out: photo for photo, entry in history.entries.items() if entry.there}
+    inside = {entry.out: photo for photo, entry in history.entries.items() if entry.has_result}
     photos = _outside(lists[before], before, [after, masks])
     if masks and masks.resolve() == before.resolve():
         photos = [photo for photo in photos if not matches(photo, pattern)]
@@ -41,14 +41,13 @@ def find_results(before: Path, after: Path, masks: Path | None = None, pattern: 
     of_photo = {**known, **found.masks}
     mask_of = _masks(list(of_photo), masks, before, pattern, problems)
     names = [Names(photo, before / photo, after / of_photo[photo], mask_of.get(photo)) for photo in sorted(of_photo)]
-    failures = [
-        entry.sentence for _, entry in sorted(history.entries.items()) if not entry.there and entry.status != NO_MASK
-    ]
-    missing = sum(photo not in history.entries for photo in found.alone)
-    no_mask = sum(entry.status == NO_MASK for entry in history.entries.values())
+    entries = [entry for _, entry in sorted(history.entries.items())]
+    failures = [entry.sentence for entry in entries if not entry.has_result and entry.status != NO_MASK]
+    missing = sum(photo not in history.entries for photo in found.without_mask)
+    no_mask = sum(entry.status == NO_MASK for entry in entries)
     notes = [*problems, *(f"{photo}: {why}" for photo, why in found.ambiguous.items())]
     notes += [f"{no_mask} photos have no mask and so no result"] if no_mask else []
-    notes += [f"{missing} photos have no result, such as {found.alone[0]}"] if missing else []
+    notes += [f"{missing} photos have no result, such as {found.without_mask[0]}"] if missing else []
     return Found(names, failures, notes)
 
 
