@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from pconv.cli import main
-from pconv.report.comparison import Names, make_view
+from pconv.report.comparison import PhotoFiles, compare_photo
 
 
 def pconv(*arguments):
@@ -89,7 +89,7 @@ def test_a_large_photo_is_shrunk_and_its_hole_shown_closer(tmp_path):
     after[300:310, 1000:1100] = 200
     for name, pixels in (("before.png", photo), ("after.png", after)):
         Image.fromarray(pixels).save(tmp_path / name)
-    whole, closer = make_view(Names("x", tmp_path / "before.png", tmp_path / "after.png"), 400).panels
+    whole, closer = compare_photo(PhotoFiles("x", tmp_path / "before.png", tmp_path / "after.png"), 400).panels
     assert whole.after.size == (400, 300)
     assert whole.hole[75:77, 250:275].all()
     assert whole.hole.sum() <= 4 * 27
@@ -105,7 +105,7 @@ def test_the_hole_in_a_jpeg_is_found_though_all_pixels_changed(tmp_path):
     after = np.asarray(Image.open(tmp_path / "a.jpg")).copy()
     after[40:60, 30:90] = (250, 30, 30)
     Image.fromarray(after).save(tmp_path / "b.jpg", quality=85)
-    hole = make_view(Names("x", tmp_path / "a.jpg", tmp_path / "b.jpg"), 400).panels[0].hole
+    hole = compare_photo(PhotoFiles("x", tmp_path / "a.jpg", tmp_path / "b.jpg"), 400).panels[0].hole
     assert hole[40:60, 30:90].mean() > 0.95
     hole[24:76, 14:106] = False  # the blocks of 16 px that JPEG computes with
     assert hole.mean() < 0.01
@@ -145,7 +145,7 @@ def test_names_are_text_and_not_markup(tmp_path):
         (["photos", "nowhere", "-o", "s.html"], "nowhere does not exist"),
         (["nowhere", "out", "-o", "s.html"], "nowhere does not exist"),
         (["photos", "out", "--masks", "nowhere", "-o", "s.html"], "nowhere do not exist"),
-        (["photos", "empty", "-o", "s.html"], "no pictures in empty"),
+        (["photos", "empty", "-o", "s.html"], "no images in empty"),
         (["photos", "out", "-o", "no/where/s.html"], "where does not exist"),
         (["photos", "out", "-o", "s.html", "--size", "9"], "9 is not in the range"),
         (["photos", "out", "-o", "s.html", "--mask-pattern", "x.png"], "the same mask for every photo"),

@@ -42,14 +42,14 @@ def masks(tmp_path):
 def test_flow_writes_masks_and_a_preview(frames, tmp_path):
     result = pconv("masks", "flow", frames, "-o", tmp_path / "out", "--ratio", "0.001-0.5")
     assert result.exit_code == 0
-    assert "3 hole maps in" in result.output
+    assert "3 masks in" in result.output
     names = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert names == ["flow-00000.png", "flow-00001.png", "flow-00002.png", "preview.png"]
     hole = Image.open(tmp_path / "out" / "flow-00000.png")
     assert (hole.mode, hole.size) == ("1", (320, 240))
     assert 0.001 <= np.asarray(hole).mean() <= 0.5
     limited = pconv("masks", "flow", frames, "-o", tmp_path / "two", "--ratio", "0.001-0.5", "--limit", 1)
-    assert "1 hole maps in" in limited.output
+    assert "1 masks in" in limited.output
 
 
 def test_flow_without_a_fitting_mask_fails_with_what_came(frames, tmp_path):

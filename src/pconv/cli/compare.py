@@ -24,7 +24,7 @@ from pconv.cli.common import (
 from pconv.errors import InputError
 
 if TYPE_CHECKING:
-    from pconv.report.comparison import Names, View
+    from pconv.report.comparison import Comparison, PhotoFiles
 
 SHOWN = {".html": 100, ".png": 40}
 """Photos in a sheet if nothing else is said: some 10 to 20 MB."""
@@ -41,9 +41,9 @@ SHOWN = {".html": 100, ".png": 40}
 def compare(
     before: Path, after: Path, masks: Path | None, pattern: str, limit: int | None, size: int | None, out: Path
 ) -> None:
-    """Look at what was filled: photos BEFORE, their masks and AFTER, two files or two folders.
+    """Make a sheet of photos BEFORE and AFTER, with their masks, from two files or two folders.
 
-    An .html sheet is one file, with a wipe between before and after; a .png is one large picture. What failed in the
+    An .html sheet is one file, with a slider between before and after; a .png is one large image. What failed in the
     run that made AFTER is listed.
     """
     suffix = out.suffix.lower()
@@ -72,21 +72,21 @@ def compare(
             found = find_results(before, after, masks, pattern)
             names, failures, notes = found.results, found.failures, found.notes
         else:
-            names, failures, notes = [comparison.Names(before.name, before, after, masks)], [], []
-    chosen = spread(names, limit or SHOWN[suffix])
+            names, failures, notes = [comparison.PhotoFiles(before.name, before, after, masks)], [], []
+    chosen = evenly_spread(names, limit or SHOWN[suffix])
     if len(chosen) < len(names):
         notes.append(f"{len(chosen)} of {len(names)} photos are shown, evenly spread; --limit {len(names)} shows all")
     unread: list[str] = []
-    views = looked_at(chosen, size or (720 if suffix == ".html" else 320), unread)
-    first = next(views, None)
+    comparisons = compare_all(chosen, size or (720 if suffix == ".html" else 320), unread)
+    first = next(comparisons, None)
     if first is None:
         raise click.ClickException(unread[0] if unread else f"no result in {after} belongs to a photo in {before}")
     with writing_to(out):
         if suffix == ".html":
             title = f"{printable(before.name)} and {printable(after.name)}"
-            comparison.write_page(chain([first], views), out, title, notes, failures, unread)
+            comparison.write_page(chain([first], comparisons), out, title, notes, failures, unread)
         else:
-            comparison.write_picture(chain([first], views), out)
+            comparison.write_image(chain([first], comparisons), out)
     for note in notes:
         click.echo(f"note: {printable(note)}", err=True)
     for number, failure in enumerate([*unread, *failures]):
@@ -95,25 +95,25 @@ def compare(
     click.echo(f"{len(chosen) - len(unread)} photos, {len(failures) + len(unread)} without a result: {out}")
 
 
-def spread(names: list[Names], most: int) -> list[Names]:
+def evenly_spread(names: list[PhotoFiles], most: int) -> list[PhotoFiles]:
     """``most`` of ``names``, evenly spread."""
     if len(names) <= most:
         return names
     return [names[number * len(names) // most] for number in range(most)]
 
 
-def looked_at(names: list[Names], side: int, unread: list[str]) -> Iterator[View]:
-    """Views in order, read a few at a time; what cannot be read gets into ``unread``."""
-    from pconv.report.comparison import readable
+def compare_all(names: list[PhotoFiles], side: int, unread: list[str]) -> Iterator[Comparison]:
+    """Comparisons in order, made a few ahead; what cannot be read gets into ``unread``."""
+    from pconv.report.comparison import compare_or_explain
 
     ahead = 4
     with ThreadPoolExecutor(2) as pool, progress(range(len(names)), len(names)) as numbers:
-        waiting = [pool.submit(readable, each, side) for each in names[:ahead]]
+        waiting = [pool.submit(compare_or_explain, each, side) for each in names[:ahead]]
         for number in numbers:
-            view = waiting.pop(0).result()
+            result = waiting.pop(0).result()
             if number + ahead < len(names):
-                waiting.append(pool.submit(readable, names[number + ahead], side))
-            if isinstance(view, str):
-                unread.append(view)
+                waiting.append(pool.submit(compare_or_explain, names[number + ahead], side))
+            if isinstance(result, str):
+                unread.append(result)
             else:
-                yield view
+                yield result

@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from pconv.cli.common import PathType, make_folder, need_file, need_place_for, needs_extra, writing_to, wrong_usage
-from pconv.cli.masks import POLARITIES, size_option
+from pconv.cli.masks import polarity_option, size_option
 from pconv.errors import InputError, ModelError, PconvError
 
 ALL = "telea,ns,biharmonic,patchmatch,fsr,plain,mean"
@@ -47,7 +47,7 @@ def parse_caps(ctx: click.Context, option: click.Parameter, values: tuple[str, .
     "--quick", is_flag=True, help="A first look in two minutes: bundled photos, 2 pairs a cell, fast methods."
 )
 @click.option("--masks", type=PathType, help="Folder of mask files instead of the generated set.")
-@click.option("--polarity", type=click.Choice(POLARITIES), default="auto", show_default=True, help="Of mask files.")
+@polarity_option
 @click.option(
     "--model",
     "models",

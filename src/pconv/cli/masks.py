@@ -1,4 +1,4 @@
-"""``pconv masks``: hole maps from strokes, from other masks and from video."""
+"""``pconv masks``: masks from strokes, from other masks and from video."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import click
 from pconv.cli.common import PathType, make_folder, needs_extra, progress, writing_to, wrong_usage
 from pconv.errors import InputError
 
-_MOST_PIXELS = 100_000_000
-_PREVIEWS = 24
+MAX_PIXELS = 100_000_000
+MAX_PREVIEWS = 24
 POLARITIES = ["auto", "white-hole", "white-valid"]
 
 
 @click.group()
 def masks() -> None:
-    """Make hole maps: PNG files, white = hole."""
+    """Make masks: PNG files, white = hole."""
 
 
 def ratio_option(default: str = "0.1-0.3") -> Callable[[Any], Any]:
@@ -30,7 +30,7 @@ def ratio_option(default: str = "0.1-0.3") -> Callable[[Any], Any]:
             raise click.BadParameter(f"{value!r} is no range of hole ratios; write it like 0.2-0.3") from None
 
     return click.option(
-        "--ratio", default=default, show_default=True, callback=parse, help="Lowest-highest part that is hole."
+        "--ratio", default=default, show_default=True, callback=parse, help="Lowest-highest hole ratio."
     )
 
 
@@ -45,20 +45,32 @@ def size_option(default: str | None = "512", help: str = "Side, or WIDTHxHEIGHT,
             size = 0, 0
         if min(size) < 1:
             raise click.BadParameter(f"{value!r} is no size; write 512 or 640x480 (width x height)")
-        if size[0] * size[1] > _MOST_PIXELS:
-            raise click.BadParameter(f"{value!r} is more than {_MOST_PIXELS // 10**6} megapixels")
+        if size[0] * size[1] > MAX_PIXELS:
+            raise click.BadParameter(f"{value!r} is more than {MAX_PIXELS // 10**6} megapixels")
         return size
 
     return click.option("--size", default=default, show_default=default is not None, callback=parse, help=help)
 
 
+number_option = click.option(
+    "-n", "--number", type=click.IntRange(min=1), default=10, show_default=True, help="How many."
+)
+seed_option = click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="The same seed gives the same masks."
+)
+polarity_option = click.option(
+    "--polarity", type=click.Choice(POLARITIES), default="auto", show_default=True, help="Of mask files."
+)
+out_option = click.option("-o", "--output", "out", type=PathType, required=True, help="Folder; made if it is missing.")
+
+
 @masks.command()
-@click.option("-n", "--number", type=click.IntRange(min=1), default=10, show_default=True, help="How many.")
+@number_option
 @size_option()
 @ratio_option()
 @click.option("--border", type=click.IntRange(min=0), default=0, show_default=True, help="Pixels kept free at edges.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Same seed, same holes.")
-@click.option("-o", "--output", "out", type=PathType, required=True, help="Folder; made if it is missing.")
+@seed_option
+@out_option
 def strokes(number: int, size: tuple[int, int], ratio: tuple[float, float], border: int, seed: int, out: Path) -> None:
     """Irregular holes of strokes, ellipses and polygons with a wanted hole ratio."""
     import numpy as np
@@ -71,20 +83,18 @@ def strokes(number: int, size: tuple[int, int], ratio: tuple[float, float], bord
         for i in numbers:
             with wrong_usage(InputError):
                 hole = irregular_hole(height, width, ratio, border=border, generator=np.random.default_rng([seed, i]))
-            save_hole(hole, out / f"hole-{i:05d}.png")
-    click.echo(f"{number} hole maps of {width}x{height} px in {out}")
+            write_mask(hole, out / f"hole-{i:05d}.png")
+    click.echo(f"{number} masks of {width}x{height} px in {out}")
 
 
 @masks.command()
 @click.argument("folder", type=PathType)
-@click.option("-o", "--output", "out", type=PathType, required=True, help="Folder; made if it is missing.")
-@click.option("-n", "--number", type=click.IntRange(min=1), default=10, show_default=True, help="How many.")
+@out_option
+@number_option
 @size_option()
 @ratio_option("0.01-0.6")
-@click.option(
-    "--polarity", type=click.Choice(["auto", "white-hole", "white-valid"]), default="auto", show_default=True
-)
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Same seed, same holes.")
+@polarity_option
+@seed_option
 def augment(
     folder: Path,
     out: Path,
@@ -94,8 +104,8 @@ def augment(
     polarity: str,
     seed: int,
 ) -> None:
-    """More hole maps from those in FOLDER: turned, shifted, cropped and dilated by 9 to 49 px at random, as the paper
-    does for training.
+    """More masks from those in FOLDER: turned, shifted, cropped and dilated by 9 to 49 px at random, as the paper does
+    for training.
     """
     import numpy as np
 
@@ -118,15 +128,15 @@ def augment(
     with needs_extra("train"), progress(range(number), number) as numbers:
         for i in numbers:
             hole = holes.draw(height, width, ratio, generator=np.random.default_rng([seed, i]))
-            save_hole(hole, out / f"hole-{i:05d}.png")
-    click.echo(f"{number} hole maps of {width}x{height} px in {out}")
+            write_mask(hole, out / f"hole-{i:05d}.png")
+    click.echo(f"{number} masks of {width}x{height} px in {out}")
 
 
 @masks.command()
 @click.argument("source", metavar="VIDEO_OR_FRAMES", type=PathType)
-@click.option("-o", "--output", "out", type=PathType, required=True, help="Folder; made if it is missing.")
+@out_option
 @click.option("--every", type=click.IntRange(min=1), default=1, show_default=True, help="Take each N-th frame.")
-@click.option("--limit", type=click.IntRange(min=1), help="Stop after so many hole maps.")
+@click.option("--limit", type=click.IntRange(min=1), help="Stop after this number of masks.")
 @ratio_option("0.01-0.6")
 def flow(source: Path, out: Path, every: int, limit: int | None, ratio: tuple[float, float]) -> None:
     """Occlusion masks from a video or a folder of its frames: holes are the pixels of a frame that the next one
@@ -150,8 +160,8 @@ def flow(source: Path, out: Path, every: int, limit: int | None, ratio: tuple[fl
             if not low <= seen[-1] <= high:
                 continue
             make_folder(out)
-            save_hole(hole, out / f"flow-{written:05d}.png")
-            if len(shown) < _PREVIEWS:
+            write_mask(hole, out / f"flow-{written:05d}.png")
+            if len(shown) < MAX_PREVIEWS:
                 shown.append(preview(before, hole))
             written += 1
             if written == limit:
@@ -163,11 +173,11 @@ def flow(source: Path, out: Path, every: int, limit: int | None, ratio: tuple[fl
         )
     with writing_to(out), replacing(out / "preview.png") as temporary:
         in_rows([shown[start : start + 4] for start in range(0, len(shown), 4)]).save(temporary)
-    click.echo(f"{written} hole maps in {out}, {len(seen) - written} left out for their hole ratio; see preview.png")
+    click.echo(f"{written} masks in {out}, {len(seen) - written} left out for their hole ratio; see preview.png")
 
 
-def save_hole(hole: Any, path: Path) -> None:
-    """Write a hole map as a 1-bit PNG, white = hole."""
+def write_mask(hole: Any, path: Path) -> None:
+    """Write a mask as a 1-bit PNG, white = hole."""
     from PIL import Image
 
     from pconv.files import replacing

@@ -1,4 +1,4 @@
-"""Before, mask and after beside each other, because people look: as a page to click through, or as one picture."""
+"""Photos before and after, with their masks, side by side: as an HTML page or as one image."""
 
 from __future__ import annotations
 
@@ -20,22 +20,21 @@ from pconv.report.pages import data_url
 from pconv.report.pages import write_page as page
 from pconv.report.sheet import in_rows, titled
 
-_MARK = (255, 0, 200)
-"""The colour of the hole: one that photos seldom have."""
+_HOLE_COLOUR = (255, 0, 200)
+"""One that photos seldom have."""
 
 _STRIP = 2**22
-"""Pixels that are looked at in full size at a time."""
+"""Pixels that are read in full size at a time."""
 
-_LEAST, _MOST = 3, 12
-"""How far, of 255, a lossy format takes a known pixel from what it was: few are farther off than six times the median,
-within these limits."""
+_MIN_CHANGE, _MAX_CHANGE = 3, 12
+"""Limits, of 255, of the largest change that counts as a lossy format's. Between them it is six times the median."""
 
-_DETAIL = 1.5
-"""The hole gets a picture of its own where it would show at least so much larger."""
+_ENLARGED_BY = 1.5
+"""The hole gets a panel of its own if that shows it at least this much larger."""
 
 
-class Names(NamedTuple):
-    """A photo before and after, its mask if it is a file, and what to call them."""
+class PhotoFiles(NamedTuple):
+    """A photo before and after, its mask if that is a file, and a title."""
 
     title: str
     before: Path
@@ -44,7 +43,7 @@ class Names(NamedTuple):
 
 
 class Panel(NamedTuple):
-    """The same part of photo, hole and result, in one size."""
+    """The same part of the photo, the hole and the result, in one size."""
 
     label: str
     before: Image.Image
@@ -52,7 +51,7 @@ class Panel(NamedTuple):
     after: Image.Image
 
 
-class View(NamedTuple):
+class Comparison(NamedTuple):
     """What is shown of one photo."""
 
     title: str
@@ -60,37 +59,37 @@ class View(NamedTuple):
     panels: list[Panel]
 
 
-def make_view(names: Names, side: int) -> View:
+def compare_photo(files: PhotoFiles, side: int) -> Comparison:
     """Read the files and shrink them to ``side`` px at most.
 
     Raises:
         ImageFileError: one cannot be read.
         InputError: before and after have different sizes.
     """
-    before, after = read_photo(names.before), read_photo(names.after)
+    before, after = read_photo(files.before), read_photo(files.after)
     if (before.height, before.width) != (after.height, after.width):
         raise InputError(
-            f"{names.before} is {before.width}x{before.height} and {names.after} {after.width}x{after.height} pixels: "
+            f"{files.before} is {before.width}x{before.height} and {files.after} {after.width}x{after.height} pixels: "
             f"they are not one photo before and after"
         )
-    if names.mask is None:
+    if files.mask is None:
         hole, source = _difference(before, after, _is_lossy(after)), "hole found by difference"
     else:
-        hole, source = MaskFile(names.mask, "nearest").hole(before), f"mask {names.mask.name}"
+        hole, source = MaskFile(files.mask, "nearest").hole(before), f"mask {files.mask.name}"
     everything = slice(0, before.height), slice(0, before.width)
     panels = [_panel("whole", before, after, hole, everything, side)]
     if hole.any() and (window := _window(hole, side)) is not None:
         panels.append(_panel("the hole, closer", before, after, hole, window, side))
     note = f"{before.width} x {before.height} px, {np.count_nonzero(hole) / hole.size:.2%} hole ({source})"
-    return View(names.title, note, panels)
+    return Comparison(files.title, note, panels)
 
 
-def write_picture(views: Iterable[View], path: Path) -> None:
+def write_image(comparisons: Iterable[Comparison], path: Path) -> None:
     """A row for each photo: before, mask, after; and a second row where the hole is shown closer."""
     rows = []
-    for view in views:
-        for panel in view.panels:
-            title = view.title if panel.label == "whole" else panel.label
+    for each in comparisons:
+        for panel in each.panels:
+            title = each.title if panel.label == "whole" else panel.label
             mask = Image.fromarray(panel.hole).convert("RGB")
             rows.append([titled(panel.before, title), titled(mask, "mask"), titled(panel.after, "after")])
     with replacing(path) as temporary:
@@ -98,7 +97,7 @@ def write_picture(views: Iterable[View], path: Path) -> None:
 
 
 def write_page(
-    views: Iterable[View],
+    comparisons: Iterable[Comparison],
     path: Path,
     title: str,
     notes: Sequence[str] = (),
@@ -108,17 +107,17 @@ def write_page(
     """One file that needs no other and no network: a wipe, before, mask and after of each image.
 
     Args:
-        views: what is shown; they may be made while the page is written.
+        comparisons: what is shown; an iterator is read while the page is written.
         path: of the page.
         title: of the page.
         notes: sentences above the images.
         failures: what has no result, and why.
-        unread: what could not be shown, and why; known when all views are made.
+        unread: what could not be shown, and why; read after the comparisons.
     """
     cases = (
         {
-            "title": view.title,
-            "note": view.note,
+            "title": each.title,
+            "note": each.note,
             "panels": [
                 {
                     "label": panel.label,
@@ -128,26 +127,26 @@ def write_page(
                     "after": data_url(panel.after, "JPEG", quality=88, subsampling=0),
                     "mask": _overlay(panel.hole),
                 }
-                for panel in view.panels
+                for panel in each.panels
             ],
         }
-        for view in views
+        for each in comparisons
     )
     page("comparison.html.jinja", path, title=title, notes=notes, failures=failures, unread=unread, cases=cases)
 
 
 def _overlay(hole: NDArray[np.bool_]) -> str:
     """The hole in one colour, transparent elsewhere."""
-    picture = Image.fromarray(hole.astype(np.uint8)).convert("P")
-    picture.putpalette([0, 0, 0, *_MARK])
-    return data_url(picture, "PNG", transparency=0, bits=1, optimize=True)
+    image = Image.fromarray(hole.astype(np.uint8)).convert("P")
+    image.putpalette([0, 0, 0, *_HOLE_COLOUR])
+    return data_url(image, "PNG", transparency=0, bits=1, optimize=True)
 
 
 def _panel(
     label: str, before: Photo, after: Photo, hole: NDArray[np.bool_], window: tuple[slice, slice], side: int
 ) -> Panel:
     small = _shrunk(before, window, side)
-    # a thin line stays to be seen: what has any hole in it is hole
+    # a pixel of the small mask is hole if any of its pixels is, so that thin lines stay visible
     mask = Image.fromarray(hole[window]).convert("L").resize(small.size, Image.Resampling.BOX)
     return Panel(label, small, np.asarray(mask) > 0, _shrunk(after, window, side))
 
@@ -163,9 +162,9 @@ def _shrunk(photo: Photo, window: tuple[slice, slice], side: int) -> Image.Image
         colours = photo.read(slice(top, min(top + count, rows.stop)), columns)
         strips.append(_averaged(colours, step))
     pixels = (np.concatenate(strips, axis=1).clip(0, 1) * 255).round().astype(np.uint8)
-    picture = Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)))
+    image = Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)))
     scale = min(side / max(height, width), 1)
-    return picture.resize((max(round(width * scale), 1), max(round(height * scale), 1)), Image.Resampling.LANCZOS)
+    return image.resize((max(round(width * scale), 1), max(round(height * scale), 1)), Image.Resampling.LANCZOS)
 
 
 def _averaged(colours: NDArray[np.float32], step: int) -> NDArray[np.float32]:
@@ -185,7 +184,7 @@ def _window(hole: NDArray[np.bool_], side: int) -> tuple[slice, slice] | None:
         margin = (int(found[-1]) - int(found[0])) // 4 + 32
         spans.append(slice(max(int(found[0]) - margin, 0), min(int(found[-1]) + 1 + margin, length)))
     longest, closer = max(hole.shape), max(span.stop - span.start for span in spans)
-    if min(side / closer, 1) < _DETAIL * min(side / longest, 1):
+    if min(side / closer, 1) < _ENLARGED_BY * min(side / longest, 1):
         return None
     return spans[0], spans[1]
 
@@ -200,7 +199,7 @@ def _difference(before: Photo, after: Photo, lossy: bool) -> NDArray[np.bool_]:
         changes[rows] = np.abs(old - new).max(axis=0) * 255
     if not lossy:
         return changes > 1 / 256
-    limit = float(np.clip(6 * np.median(changes), _LEAST, _MOST))
+    limit = float(np.clip(6 * np.median(changes), _MIN_CHANGE, _MAX_CHANGE))
     hole = Image.fromarray(changes > limit).convert("L")
     clean = hole.filter(ImageFilter.MedianFilter(3))  # single pixels are noise
     return np.asarray(clean.filter(ImageFilter.MaxFilter(7)).filter(ImageFilter.MinFilter(7))) > 0
@@ -211,9 +210,9 @@ def _is_lossy(photo: Photo) -> bool:
     return codec is None or codec.lossy != "never"
 
 
-def readable(names: Names, side: int) -> View | str:
-    """The view, or the sentence why there is none."""
+def compare_or_explain(files: PhotoFiles, side: int) -> Comparison | str:
+    """The comparison, or a sentence that says why there is none."""
     try:
-        return make_view(names, side)
+        return compare_photo(files, side)
     except (ImageFileError, InputError) as error:
-        return f"{names.title}: {error}"
+        return f"{files.title}: {error}"

@@ -1,4 +1,4 @@
-"""Which result belongs to which photo, and what the run that made them could not do."""
+"""Which result belongs to which photo, and which photos failed in the run that made the results."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from pconv.batch.manifest import NO_MASK, read_history
 from pconv.batch.pairing import PATTERN, matches, pair
 from pconv.batch.storage import LocalFolder, is_image
 from pconv.errors import InputError
-from pconv.report.comparison import Names
+from pconv.report.comparison import PhotoFiles
 
 
-class Found(NamedTuple):
-    """Photos with their results, sentences about those without one, and what else is to be known."""
+class FoundResults(NamedTuple):
+    """Photos with their results, and sentences about failures and about other findings."""
 
-    results: list[Names]
+    results: list[PhotoFiles]
     failures: list[str]
     notes: list[str]
 
 
-def find_results(before: Path, after: Path, masks: Path | None = None, pattern: str = PATTERN) -> Found:
+def find_results(before: Path, after: Path, masks: Path | None = None, pattern: str = PATTERN) -> FoundResults:
     """Pair two folders by their files' names, and with their masks; failures come from the run's manifest.
 
     Raises:
-        InputError: a folder cannot be listed, or holds no pictures.
+        InputError: a folder cannot be listed, or holds no images.
     """
     problems: list[str] = []
-    lists = {folder: _pictures(folder, problems) for folder in (before, after)}
+    lists = {folder: _images(folder, problems) for folder in (before, after)}
     history = read_history(LocalFolder(after))
     inside = {entry.out: photo for photo, entry in history.entries.items() if entry.has_result}
     photos = _outside(lists[before], before, [after, masks])
@@ -40,7 +40,9 @@ def find_results(before: Path, after: Path, masks: Path | None = None, pattern: 
     found = pair([p for p in photos if p not in known], [r for r in results if r not in used], pattern)
     of_photo = {**known, **found.masks}
     mask_of = _masks(list(of_photo), masks, before, pattern, problems)
-    names = [Names(photo, before / photo, after / of_photo[photo], mask_of.get(photo)) for photo in sorted(of_photo)]
+    files = [
+        PhotoFiles(photo, before / photo, after / out, mask_of.get(photo)) for photo, out in sorted(of_photo.items())
+    ]
     entries = [entry for _, entry in sorted(history.entries.items())]
     failures = [entry.sentence for entry in entries if not entry.has_result and entry.status != NO_MASK]
     missing = sum(photo not in history.entries for photo in found.without_mask)
@@ -48,13 +50,13 @@ def find_results(before: Path, after: Path, masks: Path | None = None, pattern: 
     notes = [*problems, *(f"{photo}: {why}" for photo, why in found.ambiguous.items())]
     notes += [f"{no_mask} photos have no mask and so no result"] if no_mask else []
     notes += [f"{missing} photos have no result, such as {found.without_mask[0]}"] if missing else []
-    return Found(names, failures, notes)
+    return FoundResults(files, failures, notes)
 
 
-def _pictures(folder: Path, problems: list[str]) -> list[str]:
+def _images(folder: Path, problems: list[str]) -> list[str]:
     names = [name for name in LocalFolder(folder).files(problems.append) if is_image(name)]
     if not names:
-        raise InputError(f"no pictures in {folder}")
+        raise InputError(f"no images in {folder}")
     return names
 
 
@@ -63,7 +65,7 @@ def _masks(photos: list[str], masks: Path | None, before: Path, pattern: str, pr
         return {}
     if not masks.is_dir():
         return dict.fromkeys(photos, masks)
-    names = _pictures(masks, problems)
+    names = _images(masks, problems)
     together = masks.resolve() == before.resolve()
     if together:
         names = [name for name in names if matches(name, pattern)]

@@ -71,7 +71,7 @@ class DrawHole(Protocol):
     def __call__(
         self, height: int, width: int, ratio: tuple[float, float], *, generator: np.random.Generator
     ) -> NDArray[np.bool_]:
-        """A hole map ``(height, width)``, True = hole, whose hole ratio lies in ``ratio``."""
+        """A mask ``(height, width)`` bool, True = hole, whose hole ratio lies in ``ratio``."""
 
 
 def fingerprint(photos: Sequence[Path | str]) -> str:
