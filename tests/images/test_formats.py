@@ -221,6 +221,17 @@ def test_grey_pngs_of_few_bits_keep_them(bits):
     assert np.array_equal(np.asarray(opened(again))[~hole], values[~hole])
 
 
+@pytest.mark.parametrize("mode", ["1", "L", "RGB", "I;16"])
+def test_pnm_is_read_and_written(mode):
+    values = pixels(mode)
+    data = encode_photo(Photo(values, mode), ".ppm")
+    photo = read_photo(data)
+    assert photo.mode == mode
+    assert np.array_equal(photo.pixels, values)
+    assert np.array_equal(np.asarray(opened(data)).reshape(values.shape), values)
+    assert encode_photo(photo) == data
+
+
 def test_palettes_of_few_bits_keep_them():
     image = pil("RGB", pixels("RGB")).quantize(11)
     data = saved(image, "PNG", bits=4)

@@ -69,7 +69,7 @@ def pixels_of(image: Image.Image) -> NDArray[Any]:
     """
     image.load()
     bands = len(image.getbands())
-    kind = np.bool_ if image.mode == "1" else np.uint16 if image.mode.startswith("I;16") else np.uint8
+    kind = np.bool_ if image.mode == "1" else np.uint16 if image.mode.startswith("I") else np.uint8
     pixels = np.empty((image.height, image.width, bands), kind)
     rows = max(STRIP // image.width, 1)
     for top in range(0, image.height, rows):
@@ -81,7 +81,7 @@ def pixels_of(image: Image.Image) -> NDArray[Any]:
 def is_deep(image: Image.Image) -> bool:
     """Whether Pillow would drop the low bytes of this newly opened image."""
     raw_modes = [_raw_mode(tile.args) for tile in getattr(image, "tile", ())]
-    return any(";16" in raw for raw in raw_modes) and not image.mode.startswith("I;16")
+    return any(";16" in raw for raw in raw_modes) and not image.mode.startswith("I")
 
 
 def read_deep(open_image: Callable[[], Any]) -> NDArray[np.uint16]:

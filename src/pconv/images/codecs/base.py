@@ -35,7 +35,8 @@ LARGE = 4_000_000
 
 DEEP = frozenset({"I;16", "LA;16", "RGB;16", "RGBA;16"})
 COMMON = frozenset({"EXIF", "XMP", "colour profile"})
-_READABLE = {"1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "I;16", "I;16B", "I;16L"}
+_READABLE = {"1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "I;16", "I;16B", "I;16L", "I"}
+"""Modes of Pillow. "I" is the one of PGM files of 16 bits; TIFF's 32 bits are refused before."""
 
 
 class Codec:
@@ -148,7 +149,7 @@ class Codec:
                 pixels: NDArray[Any] = read_deep(lambda: self.open(BytesIO(data)))
             else:
                 check_mode(name, image.mode)
-                mode = "I;16" if image.mode.startswith("I;16") else image.mode
+                mode = "I;16" if image.mode.startswith("I") else image.mode
                 pixels = pixels_of(image)
             metadata, more = self.metadata(data, image)
             return photo_of(pixels, mode, image, replace(metadata, format=self.name), (*notes, *more))
@@ -188,7 +189,7 @@ def check_size(name: str, width: int, height: int, max_pixels: int) -> None:
 def check_mode(name: str, mode: str) -> None:
     """Raise ImageFileError where Pillow's mode is none that can be filled."""
     if mode not in _READABLE:
-        kind = {"LAB": "Lab colours", "F": "floating-point values", "I": "32-bit values"}.get(mode, f"mode {mode}")
+        kind = {"LAB": "Lab colours", "F": "floating-point values"}.get(mode, f"mode {mode}")
         raise ImageFileError(
             f"{name} holds {kind}, which cannot be filled; save it with 8 or 16 bits in grey, RGB or CMYK"
         )
