@@ -52,7 +52,7 @@ def wall(generator: np.random.Generator) -> Image.Image:
 @click.option("--train", "train_number", default=150, show_default=True)
 @click.option("--test", "test_number", default=12, show_default=True)
 def main(out: Path, train_number: int, test_number: int) -> None:
-    """Write walls to OUT/train, and others with hole maps to OUT/test."""
+    """Write walls to OUT/train, and others with masks to OUT/test."""
     for folder, number in (("train", train_number), ("test", test_number)):
         (out / folder).mkdir(parents=True, exist_ok=True)
         for i in range(number):

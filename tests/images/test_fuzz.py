@@ -29,8 +29,9 @@ FILES = [
     *[(mode, "WEBP") for mode in ("RGB", "RGBA")],
     *[(mode, "BMP") for mode in ("1", "L", "P", "RGB", "RGBA")],
     *[(mode, "GIF") for mode in ("L", "P")],
+    *[(mode, "PPM") for mode in ("1", "L", "RGB", "I;16")],
 ]
-SUFFIXES = {"PNG": ".png", "TIFF": ".tif", "WEBP": ".webp", "BMP": ".bmp", "GIF": ".gif"}
+SUFFIXES = {"PNG": ".png", "TIFF": ".tif", "WEBP": ".webp", "BMP": ".bmp", "GIF": ".gif", "PPM": ".ppm"}
 TURNED = {"PNG", "TIFF", "WEBP"}
 
 

@@ -19,7 +19,7 @@ from pconv.images.pillow import from_pil
 from pconv.images.reading import MAX_PIXELS, photo_size, read_photo
 from pconv.images.writing import check_storable, encode_photo, write_photo
 
-FORMS = {"PNG": {}, "JPEG": {}, "WEBP": {}, "TIFF": {}, "GIF": {}, "BMP": {}, "AVIF": {}}
+FORMS = {"PNG": {}, "JPEG": {}, "WEBP": {}, "TIFF": {}, "GIF": {}, "BMP": {}, "AVIF": {}, "PPM": {}}
 
 
 def sentence(data, **options):

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from pconv.errors import InputError
-from pconv.masks.augment import DILATION, HoleFolder, augmented_hole
+from pconv.masks.augment import DILATION, MaskFolder, augmented_mask
 from pconv.masks.morphology import dilate
 
 
@@ -29,7 +29,7 @@ def test_one_pixel_becomes_a_disc_of_9_to_49_px():
     hole[100, 100] = True
     sides = []
     for seed in range(200):
-        piece = augmented_hole(hole, 200, 200, generator=generator(seed))
+        piece = augmented_mask(hole, 200, 200, generator=generator(seed))
         rows, columns = np.flatnonzero(piece.any(axis=1)), np.flatnonzero(piece.any(axis=0))
         inside = len(rows) and rows[0] > 0 and rows[-1] < 199 and columns[0] > 0 and columns[-1] < 199
         if inside:
@@ -45,7 +45,7 @@ def test_a_hole_just_outside_of_the_piece_grows_into_it():
     hole = np.zeros((400, 400), bool)
     hole[:, 200:] = True
     for seed in range(20):
-        piece = augmented_hole(hole, 64, 64, generator=generator(seed))
+        piece = augmented_mask(hole, 64, 64, generator=generator(seed))
         assert piece.shape == (64, 64)
         if piece.any() and not piece.all():
             # The edge is straight and dilation keeps it so: no pixel at the rim is missing.
@@ -59,7 +59,7 @@ def test_turning_and_shifting_keep_the_holes_size():
     hole[110:190, 110:190] = True
     areas = []
     for seed in range(300):
-        piece = augmented_hole(hole, 500, 500, generator=generator(seed))
+        piece = augmented_mask(hole, 500, 500, generator=generator(seed))
         rim = piece[0].any() or piece[-1].any() or piece[:, 0].any() or piece[:, -1].any()
         if piece.any() and not rim:
             areas.append(piece.sum())
@@ -71,19 +71,19 @@ def test_turning_and_shifting_keep_the_holes_size():
 
 
 def test_draws_stay_in_the_ratio_and_repeat(folder):
-    holes = HoleFolder(folder, white_is_hole=True)
+    holes = MaskFolder(folder, white_is_hole=True)
     for seed in range(50):
         hole = holes.draw(96, 128, (0.2, 0.4), generator=generator(seed))
         assert hole.shape == (96, 128)
         assert hole.dtype == bool
         assert 0.2 <= hole.mean() <= 0.4
-        again = pickle.loads(pickle.dumps(HoleFolder(folder, True)))
+        again = pickle.loads(pickle.dumps(MaskFolder(folder, True)))
         assert np.array_equal(hole, again.draw(96, 128, (0.2, 0.4), generator=generator(seed)))
     assert len({holes.draw(96, 96, generator=generator(seed)).tobytes() for seed in range(20)}) == 20
 
 
 def test_files_are_read_once_and_unpacked_as_they_were(folder, monkeypatch):
-    holes = HoleFolder(folder, white_is_hole=True)
+    holes = MaskFolder(folder, white_is_hole=True)
     first = [holes._read(i) for i in range(4)]
     monkeypatch.setattr("pconv.masks.augment.read_mask", None)
     assert all(np.array_equal(hole, holes._read(i)) for i, hole in enumerate(first))
@@ -92,4 +92,4 @@ def test_files_are_read_once_and_unpacked_as_they_were(folder, monkeypatch):
 
 def test_a_ratio_that_no_mask_has_is_refused_with_what_came(folder):
     with pytest.raises(InputError, match=r"no hole ratio in 0\.5001-0\.5002 among 100 augmented masks"):
-        HoleFolder(folder, white_is_hole=True).draw(64, 64, (0.5001, 0.5002), generator=generator())
+        MaskFolder(folder, white_is_hole=True).draw(64, 64, (0.5001, 0.5002), generator=generator())

@@ -109,7 +109,7 @@ def augment(
     """
     import numpy as np
 
-    from pconv.masks.augment import HoleFolder
+    from pconv.masks.augment import MaskFolder
     from pconv.masks.reader import detect_polarity, find_masks
 
     width, height = size
@@ -124,7 +124,7 @@ def augment(
         err=True,
     )
     make_folder(out)
-    holes = HoleFolder(paths, white_is_hole)
+    holes = MaskFolder(paths, white_is_hole)
     with needs_extra("train"), progress(range(number), number) as numbers:
         for i in numbers:
             hole = holes.draw(height, width, ratio, generator=np.random.default_rng([seed, i]))

@@ -1,4 +1,4 @@
-"""The authors' augmentation of hole maps: dilation, rotation, translation, crop (Liu et al., section 4)."""
+"""The authors' augmentation of masks: dilation, rotation, translation, crop (Liu et al., section 4)."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ _TRIES = 100
 _CACHE_BYTES = 256 * 2**20
 
 
-def augmented_hole(hole: Hole, height: int, width: int, *, generator: np.random.Generator) -> Hole:
-    """A piece of a hole map, turned, shifted and grown at random.
+def augmented_mask(mask: Hole, height: int, width: int, *, generator: np.random.Generator) -> Hole:
+    """A crop of a mask, rotated, translated and dilated at random.
 
-    The piece is cut at the map's own scale, turned by any angle, its centre anywhere in the map; a map that is smaller
-    than the piece is enlarged first. What lies outside of the map is valid. Then holes are dilated by a disc of 9 to
-    49 px diameter, those just outside of the piece too.
+    The crop has the mask's own scale, any angle, and its centre anywhere in the mask. A mask that is smaller than the
+    crop is enlarged first. What lies outside of the mask is valid. Then holes are dilated by a disc of 9 to 49 px
+    diameter, those just outside of the crop too.
 
     Args:
-        hole: ``(h, w)`` bool, True = hole.
-        height, width: of the piece, px.
-        generator: where randomness comes from.
+        mask: ``(h, w)`` bool, True = hole.
+        height, width: of the crop, px.
+        generator: source of randomness.
 
     Returns:
         ``(height, width)`` bool, True = hole.
@@ -41,27 +41,27 @@ def augmented_hole(hole: Hole, height: int, width: int, *, generator: np.random.
     import cv2
 
     angle = generator.uniform(0, 2 * math.pi)
-    reach = int(generator.integers(DILATION[0], DILATION[1] + 1)) / 2 - 0.5
-    at_y, at_x = generator.uniform(0, hole.shape[0]), generator.uniform(0, hole.shape[1])
-    scale = min(1.0, hole.shape[0] / height, hole.shape[1] / width)
+    radius = int(generator.integers(DILATION[0], DILATION[1] + 1)) / 2 - 0.5
+    at_y, at_x = generator.uniform(0, mask.shape[0]), generator.uniform(0, mask.shape[1])
+    scale = min(1.0, mask.shape[0] / height, mask.shape[1] / width)
 
-    margin = math.ceil(reach)
+    margin = math.ceil(radius)
     rows, columns = height + 2 * margin, width + 2 * margin
     cos, sin = math.cos(angle) * scale, math.sin(angle) * scale
-    from_piece = np.array(
+    to_mask = np.array(
         [
             [cos, -sin, at_x - cos * columns / 2 + sin * rows / 2],
             [sin, cos, at_y - sin * columns / 2 - cos * rows / 2],
         ]
     )
-    piece = cv2.warpAffine(
-        hole.astype(np.uint8), from_piece, (columns, rows), flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
+    crop = cv2.warpAffine(
+        mask.astype(np.uint8), to_mask, (columns, rows), flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
     )
-    return dilate(piece.astype(bool), reach)[margin : margin + height, margin : margin + width]
+    return dilate(crop.astype(bool), radius)[margin : margin + height, margin : margin + width]
 
 
-class HoleFolder:
-    """Holes for training from a folder of mask files.
+class MaskFolder:
+    """Draws masks for training from a folder of mask files.
 
     Args:
         paths: the files, see ``pconv.masks.reader.find_masks``.
@@ -72,12 +72,12 @@ class HoleFolder:
         self.paths = list(paths)
         self.white_is_hole = white_is_hole
         self._packed: dict[int, tuple[NDArray[np.uint8], tuple[int, int]]] = {}
-        self._room = _CACHE_BYTES
+        self._cache_left = _CACHE_BYTES
 
     def draw(
         self, height: int, width: int, ratio: tuple[float, float] = (0.01, 0.6), *, generator: np.random.Generator
     ) -> Hole:
-        """An augmented hole map ``(height, width)``, True = hole, of a random file, with its hole ratio in ``ratio``.
+        """An augmented mask ``(height, width)``, True = hole, of a random file, with its hole ratio in ``ratio``.
 
         Raises:
             InputError: files and augmentations, a hundred of them, gave none in that range.
@@ -86,7 +86,7 @@ class HoleFolder:
         low, high = ratio
         seen = []
         for _ in range(_TRIES):
-            hole = augmented_hole(
+            hole = augmented_mask(
                 self._read(int(generator.integers(len(self.paths)))), height, width, generator=generator
             )
             seen.append(np.count_nonzero(hole) / hole.size)
@@ -103,7 +103,7 @@ class HoleFolder:
             return np.unpackbits(bits, count=shape[0] * shape[1]).view(bool).reshape(shape)
         hole = read_mask(self.paths[number], self.white_is_hole, BINARISE_AT)
         bits = np.packbits(hole)
-        if bits.nbytes <= self._room:
-            self._room -= bits.nbytes
+        if bits.nbytes <= self._cache_left:
+            self._cache_left -= bits.nbytes
             self._packed[number] = bits, (hole.shape[0], hole.shape[1])
         return hole

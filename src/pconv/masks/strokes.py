@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from pconv.errors import InputError
+from pconv.masks.morphology import dilate
 
 RATIO_BINS: tuple[tuple[float, float], ...] = (
     (0.01, 0.1),
@@ -35,22 +36,22 @@ def irregular_hole(
     border: int = 0,
     generator: np.random.Generator,
 ) -> NDArray[np.bool_]:
-    """Draw strokes, ellipses and polygons until the part of the picture that is hole lies in ``ratio``.
+    """Draw strokes, ellipses and polygons until the part of the image that is hole lies in ``ratio``.
 
-    The brush's width is drawn once for each hole map, so some maps are all scratches and some all blots. Sizes are
+    The brush's width is drawn once for each mask, so some masks are all scratches and some all blots. Sizes are
     relative to the shorter side: the same holes at 256 and at 512 pixels.
 
     Args:
         height, width: size in pixels.
         ratio: lowest and highest hole ratio, 0 < low <= high < 1; where within it is drawn uniformly.
         border: pixels along each edge that stay valid (the paper's "no border" cells use 50).
-        generator: where randomness comes from; the same state gives the same hole.
+        generator: source of randomness; the same state gives the same hole.
 
     Returns:
         ``(height, width)`` bool, True = hole.
 
     Raises:
-        InputError: the ratio cannot be had at this size and border.
+        InputError: no hole of this ratio fits this size and border.
     """
     low, high = ratio
     if not 0 < low <= high < 1:
@@ -148,9 +149,7 @@ def _fill_up(hole: NDArray[np.bool_], target: float, high: float, border: int) -
     wanted = min(math.ceil(target * hole.size), math.floor(high * hole.size))
     allowed = _keep_off_border(np.ones_like(hole), border)
     while (missing := wanted - int(hole.sum())) > 0:
-        grown = np.pad(hole, 1)
-        grown = grown[:-2, 1:-1] | grown[2:, 1:-1] | grown[1:-1, :-2] | grown[1:-1, 2:]
-        rim = np.flatnonzero(grown & allowed & ~hole)
+        rim = np.flatnonzero(dilate(hole, 1) & allowed & ~hole)
         if not len(rim):
             rim = np.array([(height // 2) * width + width // 2]) if not hole.any() else np.flatnonzero(allowed & ~hole)
         hole.flat[rim[:missing]] = True

@@ -66,7 +66,7 @@ def stack(samples: Sequence[Sample]) -> Batch:
 
 
 class DrawHole(Protocol):
-    """Where holes come from: ``pconv.irregular_hole``, or a ``HoleFolder``'s ``draw``."""
+    """Where holes come from: ``pconv.irregular_hole``, or a ``MaskFolder``'s ``draw``."""
 
     def __call__(
         self, height: int, width: int, ratio: tuple[float, float], *, generator: np.random.Generator

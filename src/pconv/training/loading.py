@@ -164,11 +164,11 @@ def _photos(folder: Path, key: str) -> list[Path]:
 def _holes(config: TrainConfig, notes: list[str]) -> DrawHole:
     if config.masks is None:
         return irregular_hole
-    from pconv.masks.augment import HoleFolder
+    from pconv.masks.augment import MaskFolder
     from pconv.masks.reader import detect_polarity, find_masks
 
     paths = find_masks(config.masks)
     white_is_hole = detect_polarity(paths) if config.mask_polarity == "auto" else config.mask_polarity == "white-hole"
     how = "detected" if config.mask_polarity == "auto" else "as configured"
     notes.append(f"{len(paths)} masks, white = {'hole' if white_is_hole else 'valid'} ({how})")
-    return HoleFolder(paths, white_is_hole).draw
+    return MaskFolder(paths, white_is_hole).draw
