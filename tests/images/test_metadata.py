@@ -15,7 +15,7 @@ from PIL import Image, ImageOps, PngImagePlugin
 from pconv.images import ifd
 from pconv.images.codecs import jpeg, png
 from pconv.images.exif import with_orientation, with_thumbnail
-from pconv.images.metadata import photoshop_without_thumbnails, without_pictures, xmp_without_pictures
+from pconv.images.metadata import photoshop_without_thumbnails, without_embedded_images, xmp_without_images
 from pconv.images.photo import Photo
 from pconv.images.reading import read_photo
 from pconv.images.writing import check_storable, encode_photo
@@ -143,7 +143,7 @@ def test_pictures_hidden_in_makers_notes_are_blanked():
     assert kept.count(b"\xff\xd8\xff") == 1  # the thumbnail, which is drawn again
     assert b"notes" in kept
     assert b"more notes" in kept
-    assert without_pictures(b"a\xff\xd8\xffb") == b"a\xff\xd8\xffb"  # how a JPEG begins, but none
+    assert without_embedded_images(b"a\xff\xd8\xffb") == b"a\xff\xd8\xffb"  # how a JPEG begins, but none
 
 
 @pytest.mark.parametrize("form", ["PNG", "TIFF", "WEBP", "AVIF"])
@@ -324,7 +324,7 @@ def test_pictures_in_xmp_are_taken_out():
         (b"<xmpGImg:image>/9j/4AAQ</xmpGImg:image><a/>", b"<xmpGImg:image></xmpGImg:image><a/>"),
         (b'<x GImage:Data="/9j/4" GImage:Mime="image/jpeg"/>', b'<x GImage:Data="" GImage:Mime="image/jpeg"/>'),
     ):
-        assert xmp_without_pictures(before) == after
+        assert xmp_without_images(before) == after
     extended = (b"\xe1", b"http://ns.adobe.com/xmp/extension/\0" + b"0" * 40 + b'GImage:Data="/9j/')
     edits = (b"\xe1", b"http://ns.adobe.com/xmp/extension/\0" + b"0" * 40 + b"a history of edits")
     with_picture = read_photo(jpeg.with_segments(jpeg_of(scene()[0]), [extended]))
@@ -342,7 +342,7 @@ def test_a_second_picture_behind_the_first_is_not_kept_and_said():
     image.save(file, "MPO", save_all=True, append_images=[image.resize((30, 20))], quality=90)
     photo = read_photo(file.getvalue())
     assert photo.metadata.format == "JPEG"
-    assert photo.notes == ("the other pictures in the file (previews, depth or HDR gain maps) are not kept",)
+    assert photo.notes == ("the other images in the file (previews, depth or HDR gain maps) are not kept",)
     again = encode_photo(photo)
     assert b"MPF\0" not in again
     assert again.count(b"\xff\xd8\xff") == 1

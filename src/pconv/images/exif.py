@@ -8,7 +8,7 @@ from io import BytesIO
 from PIL import Image
 
 from pconv.images import ifd
-from pconv.images.metadata import without_pictures
+from pconv.images.metadata import without_embedded_images
 
 MARK = b"Exif\0\0"
 """What stands before EXIF data in JPEG files and in Pillow's ``info``."""
@@ -36,9 +36,9 @@ def with_orientation(exif: bytes, orientation: int) -> bytes:
 
 
 def without_previews(exif: bytes) -> bytes:
-    """The same data without any picture but the thumbnail."""
+    """The same data without any image but the thumbnail."""
     found = _thumbnail(exif)
-    return without_pictures(exif, (found[0], found[0] + found[1]) if found else (0, 0))
+    return without_embedded_images(exif, (found[0], found[0] + found[1]) if found else (0, 0))
 
 
 def has_thumbnail(exif: bytes) -> bool:
@@ -46,12 +46,12 @@ def has_thumbnail(exif: bytes) -> bool:
     return _thumbnail(exif) is not None
 
 
-def with_thumbnail(exif: bytes, picture: Callable[[int, int], Image.Image]) -> bytes:
+def with_thumbnail(exif: bytes, draw: Callable[[int, int], Image.Image]) -> bytes:
     """The same data with its thumbnail drawn again, at its old size and in its old place.
 
     Args:
         exif: data in which ``has_thumbnail``; all else in it, makers' notes too, stays where it is.
-        picture: makes the new one as stored, at most (width, height). If it fits in the old one's bytes at no
+        draw: makes the new one as stored, at most (width, height). If it fits in the old one's bytes at no
             quality, the thumbnail is removed.
     """
     found = _thumbnail(exif)
@@ -61,11 +61,11 @@ def with_thumbnail(exif: bytes, picture: Callable[[int, int], Image.Image]) -> b
     try:
         with Image.open(BytesIO(exif[start : start + length])) as old:
             size = old.size
-    except Exception:  # Pillow raises many kinds on what is no picture; then it is only removed
+    except Exception:  # Pillow raises many kinds on what is no image; then it is only removed
         size = (160, 160)
     patched = bytearray(exif)
     patched[start : start + length] = bytes(length)
-    small = picture(*size).convert("RGB")
+    small = draw(*size).convert("RGB")
     for quality in (85, 75, 60, 45, 30, 15, 5):
         file = BytesIO()
         small.save(file, "JPEG", quality=quality, optimize=True)

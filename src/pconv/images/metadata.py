@@ -1,4 +1,4 @@
-"""What a file holds beside its pixels: orientation, EXIF, XMP, colour profile; and hidden pictures taken out of it."""
+"""What a file holds beside its pixels: orientation, EXIF, XMP, colour profile; and embedded images taken out of it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _INVERSE = {6: 8, 8: 6}
 """The only two orientations that are not their own inverse."""
 
 _JPEG_START, _JPEG_END, _JPEG_SCAN = b"\xff\xd8\xff", b"\xff\xd9", 0xDA
-_PICTURES_IN_XMP = re.compile(
+_IMAGES_IN_XMP = re.compile(
     rb"(<(xmpGImg:image|GImage:Data|GDepth:Data|GContainer:Data)\b[^>]*>)[^<]*(</\2>)"
     rb"|((?:GImage:Data|GDepth:Data|xmpGImg:image)=\")[^\"]*(\")"
 )
@@ -75,10 +75,10 @@ def xmp_with_orientation(xmp: bytes, orientation: int) -> bytes:
     return _XMP_ORIENTATION.sub(rb"\g<1>%d" % orientation, xmp)
 
 
-# A preview or thumbnail would still show what was removed from the photo. So all pictures are taken out.
+# A preview or thumbnail would still show what was removed from the photo. So all embedded images are taken out.
 
 
-def without_pictures(data: bytes, kept: tuple[int, int] = (0, 0)) -> bytes:
+def without_embedded_images(data: bytes, kept: tuple[int, int] = (0, 0)) -> bytes:
     """The same bytes, of the same length, with zeros for every JPEG file in them.
 
     Makers of cameras put previews into their notes, whose layout only they know. A JPEG is found by how it begins.
@@ -109,9 +109,9 @@ def _end_of_jpeg(data: bytes, place: int) -> int | None:
     return None
 
 
-def xmp_without_pictures(xmp: bytes) -> bytes:
-    """A packet of XMP without pictures written as text, and without the tag of a video behind the photo."""
-    return _VIDEO_IN_XMP.sub(rb"\g<1>0", _PICTURES_IN_XMP.sub(rb"\1\3\4\5", xmp))
+def xmp_without_images(xmp: bytes) -> bytes:
+    """A packet of XMP without images written as text, and without the tag of a video behind the photo."""
+    return _VIDEO_IN_XMP.sub(rb"\g<1>0", _IMAGES_IN_XMP.sub(rb"\1\3\4\5", xmp))
 
 
 def announces_video(xmp: bytes) -> bool:

@@ -22,7 +22,7 @@ class Palette:
     Attributes:
         colours: ``(n, 3)`` uint8.
         alphas: ``(n,)`` uint8.
-        used: entries below this are the picture's own and never change; above it lies padding.
+        used: entries below this are the image's own and never change; above it lies padding.
         room: how many entries the file's bit depth allows.
     """
 
@@ -35,7 +35,7 @@ class Palette:
     def of(
         cls, colours: NDArray[np.uint8], alphas: NDArray[np.uint8], indices: NDArray[np.uint8], room: int
     ) -> Palette:
-        """The palette of a picture with these ``indices``: trailing copies of a colour that no pixel uses are padding.
+        """The palette of an image with these ``indices``: trailing copies of a colour that no pixel uses are padding.
 
         Indices beyond the palette's end, which a damaged file may hold, are black, as viewers show them.
         """

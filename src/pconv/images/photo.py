@@ -176,9 +176,9 @@ class Photo:
         )
         filled = np.zeros(known.shape[:2], bool)
         filled[inner] = touched
-        picture = np.zeros((*known.shape[:2], 3), np.float32)
-        picture[inner] = colours.transpose(1, 2, 0)
-        return self.space.stored_in_context(picture, known, filled)[inner]
+        wide = np.zeros((*known.shape[:2], 3), np.float32)
+        wide[inner] = colours.transpose(1, 2, 0)
+        return self.space.stored_in_context(wide, known, filled)[inner]
 
     def _store(self, target: NDArray[Any], touched: NDArray[np.bool_], values: NDArray[np.float32]) -> None:
         """Round ``(n, channels)`` values in 0..1 to what the pixels can hold."""

@@ -1,7 +1,7 @@
 """Pillow images to photos: their pixels at full depth, palettes and transparency.
 
-Pillow has no mode for 16 bits per channel. It reads 16-bit R, G, B as 8 bits: the high byte of each value. If it is
-told that the bytes come in the other order, it reads the low byte. Both together are the whole value, with Pillow's
+Pillow has no mode for 16 bits per channel. It reads 16-bit R, G, B as 8 bits: the high byte of each value. With a
+raw mode of the other byte order, it reads the low byte. Both together are the whole value, with Pillow's
 own decoders for every kind of compression.
 """
 

@@ -87,4 +87,4 @@ def _unreadable(name: str, error: Exception) -> ImageFileError:
 
 
 def _name(source: Path | bytes) -> str:
-    return str(source) if isinstance(source, Path) else "the picture"
+    return str(source) if isinstance(source, Path) else "the image"

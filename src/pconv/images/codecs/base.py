@@ -13,7 +13,7 @@ from PIL import Image, ImageFile
 
 from pconv.errors import ImageFileError
 from pconv.images import exif
-from pconv.images.metadata import Metadata, xmp_without_pictures
+from pconv.images.metadata import Metadata, xmp_without_images
 from pconv.images.photo import Photo
 from pconv.images.pillow import (
     dpi_of,
@@ -212,7 +212,7 @@ def pillow_metadata(image: Image.Image) -> Metadata:
     return Metadata(
         orientation=orientation_of(image),
         exif=exif.without_previews(exif.without_mark(own)),
-        xmp=xmp_without_pictures(xmp_of(image)),
+        xmp=xmp_without_images(xmp_of(image)),
         icc=bytes(found.get("icc_profile") or b""),
         dpi=dpi_of(image),
         comment=comment.encode("latin-1", "replace") if isinstance(comment, str) else bytes(comment),

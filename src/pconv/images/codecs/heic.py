@@ -48,7 +48,7 @@ class Heic(Codec):
         if found.get("bit_depth", 8) > 8:
             notes.append("the HEIC photo has more than 8 bits per channel, of which 8 are kept")
         if any(found.get(kind) for kind in ("thumbnails", "depth_images", "aux")):
-            notes.append("the other pictures in the file (previews, depth or HDR gain maps) are not kept")
+            notes.append("the other images in the file (previews, depth or HDR gain maps) are not kept")
         encoding = {"chroma": found["chroma"]} if found.get("chroma") in (420, 422, 444) else {}
         return replace(pillow_metadata(image), encoding=MappingProxyType(encoding)), notes
 

@@ -1,4 +1,4 @@
-"""JPEG: its segments beside the pixels are kept byte for byte, without pictures in them of what was removed."""
+"""JPEG: its segments beside the pixels are kept byte for byte, without images in them of what was removed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pconv.images.metadata import (
     Metadata,
     announces_video,
     photoshop_without_thumbnails,
-    xmp_without_pictures,
+    xmp_without_images,
 )
 from pconv.images.photo import Photo
 
@@ -32,11 +32,11 @@ _XMP, _MORE_XMP = b"http://ns.adobe.com/xap/1.0/\0", b"http://ns.adobe.com/xmp/e
 _ICC, _MPF, _FLASHPIX = b"ICC_PROFILE\0", b"MPF\0", b"FPXR\0"
 _ADOBE, _PHOTOSHOP, _JUMBF = b"Adobe", b"Photoshop 3.0\0", b"JP"
 _LONGEST = 65533
-_PICTURES_IN_XMP = (b"GImage:Data", b"GDepth:Data", b"xmpGImg:image")
-_LARGE_XMP = "the pictures and depth maps in the XMP data are not kept: they show the photo as it was"
+_IMAGES_IN_XMP = (b"GImage:Data", b"GDepth:Data", b"xmpGImg:image")
+_LARGE_XMP = "the images and depth maps in the XMP data are not kept: they show the photo as it was"
 _CREDENTIALS = "the content credentials (C2PA) are not kept: they vouch for the photo as it was"
 _A_VIDEO = "the film behind the photo (motion photo) is not kept"
-_OTHER_PICTURES = "the other pictures in the file (previews, depth or HDR gain maps) are not kept"
+_OTHER_IMAGES = "the other images in the file (previews, depth or HDR gain maps) are not kept"
 
 
 class Jpeg(Codec):
@@ -104,7 +104,7 @@ def kept_segments(data: bytes) -> tuple[tuple[Segment, ...], list[str]]:
         if not (0xE0 <= marker[0] <= 0xEF or marker[0] == _COMMENT) or content.startswith((_ADOBE, _JFXX, _FLASHPIX)):
             continue
         if marker == b"\xe2" and content.startswith(_MPF):
-            notes.append(_OTHER_PICTURES)
+            notes.append(_OTHER_IMAGES)
         elif marker == b"\xeb" and content.startswith(_JUMBF):
             if _CREDENTIALS not in notes:
                 notes.append(_CREDENTIALS)
@@ -115,8 +115,8 @@ def kept_segments(data: bytes) -> tuple[tuple[Segment, ...], list[str]]:
         elif content.startswith(_XMP):
             if announces_video(content):
                 notes.append(_A_VIDEO)
-            kept.append((marker, xmp_without_pictures(content)))
-        elif content.startswith(_MORE_XMP) and any(name in data for name in _PICTURES_IN_XMP):
+            kept.append((marker, xmp_without_images(content)))
+        elif content.startswith(_MORE_XMP) and any(name in data for name in _IMAGES_IN_XMP):
             if _LARGE_XMP not in notes:
                 notes.append(_LARGE_XMP)
         else:

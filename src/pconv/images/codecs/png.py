@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import PngImagePlugin
 
 from pconv.images.codecs.base import COMMON, DEEP, Codec, deflate_level, pillow_file, pillow_image, pillow_metadata
-from pconv.images.metadata import Metadata, xmp_without_pictures
+from pconv.images.metadata import Metadata, xmp_without_images
 from pconv.images.photo import Photo
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -48,7 +48,7 @@ class Png(Codec):
         common = pillow_metadata(image)
         found = replace(
             common,
-            xmp=xmp_without_pictures(xmp.encode()) or common.xmp,
+            xmp=xmp_without_images(xmp.encode()) or common.xmp,
             texts=tuple(texts.items()),
             comment=texts.get("Comment", "").encode(),
             verbatim=kept,
@@ -104,7 +104,7 @@ def kept_chunks(data: bytes) -> tuple[tuple[tuple[bytes, bytes], ...], list[str]
         elif name == _CREDENTIALS:
             notes.append("the content credentials (C2PA) are not kept: they vouch for the photo as it was")
         elif name == b"iTXt" and bytes(content).startswith(_XMP):
-            kept.append((name, xmp_without_pictures(bytes(content))))
+            kept.append((name, xmp_without_images(bytes(content))))
         elif name not in _OF_THE_PIXELS | _ANIMATION:
             kept.append((name, bytes(content)))
     return tuple(kept), notes

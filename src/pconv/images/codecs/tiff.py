@@ -19,8 +19,8 @@ from pconv.images.metadata import (
     Metadata,
     photoshop_without_thumbnails,
     upright,
-    without_pictures,
-    xmp_without_pictures,
+    without_embedded_images,
+    xmp_without_images,
 )
 from pconv.images.photo import Photo
 from pconv.images.pillow import is_deep, photo_of, pixels_of, read_deep
@@ -34,7 +34,7 @@ _OF_THE_PIXELS = {
     293, 297, 301, 317, 318, 319, 320, 321, 322, 323, 324, 325, 326, 327, 328, 330, 332, 338, 339, 340,
     341, 342, 347, 512, 513, 514, 515, 517, 518, 519, 520, 521, 529, 530, 531, 532, 559,
 }  # fmt: skip
-"""Tags that say how the pixels are laid out, or where other pictures lie: the writer has its own."""
+"""Tags that say how the pixels are laid out, or where other images lie: the writer has its own."""
 _BLOBS = {"iptc": IPTC, "photoshop": PHOTOSHOP}
 _DEEP_MODES = {"RGB": "RGB;16", "RGBA": "RGBA;16", "RGBX": "RGB;16", "CMYK": "CMYK;16"}
 _RESOLUTION_UNITS = {2: 1.0, 3: 2.54}
@@ -187,7 +187,7 @@ def _orientation(tags: dict[int, ifd.Entry], order: ifd.Order) -> int:
 def _notes(pages: int, tags: dict[int, ifd.Entry]) -> tuple[str, ...]:
     notes = [f"only the first of {pages} pages is kept; the others are lost"] if pages > 1 else []
     if LAYERS in tags:
-        notes.append("Photoshop's layers are not kept, since they show the photo as it was; the whole picture is")
+        notes.append("Photoshop's layers are not kept, since they show the photo as it was; the whole image is")
     return tuple(notes)
 
 
@@ -199,8 +199,8 @@ def _metadata(tags: dict[int, ifd.Entry], order: ifd.Order) -> Metadata:
     return Metadata(
         format="TIFF",
         orientation=_orientation(tags, order),
-        exif=without_pictures(ifd.structure(described, order)) if described else b"",
-        xmp=xmp_without_pictures(tags[XMP].data) if XMP in tags else b"",
+        exif=without_embedded_images(ifd.structure(described, order)) if described else b"",
+        xmp=xmp_without_images(tags[XMP].data) if XMP in tags else b"",
         icc=tags[ICC].data if ICC in tags else b"",
         dpi=(resolution[0] * per_unit, resolution[1] * per_unit) if per_unit and all(resolution) else None,
         encoding=MappingProxyType(
