@@ -87,7 +87,7 @@ class Desk:
         return self.saved("#download-button")
 
     def mask(self) -> np.ndarray:
-        """What is marked, as the exported picture says it."""
+        """What is marked, as the exported image says it."""
         with self.page.expect_download() as download:
             self.page.keyboard.press("m")
         image = Image.open(download.value.path())

@@ -1,4 +1,4 @@
-"""Requests that nobody sends in good faith, each to a real server: a 4xx and a sentence, no traceback, memory back."""
+"""Hostile requests to a real server: each gets a 4xx and a sentence, no traceback, and its memory is released."""
 
 import contextlib
 import gc
@@ -13,7 +13,6 @@ import zipfile
 import zlib
 from pathlib import Path
 
-import numpy as np
 import pytest
 from harness import Grey, block, encoded, noise, parts, pixels, running_server
 from PIL import Image, PngImagePlugin
@@ -101,7 +100,7 @@ def text_bomb():
     return encoded(noise(), pnginfo=info)
 
 
-def zip_of_pictures():
+def zip_of_images():
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive:
         archive.writestr("a.png", IMAGE)
@@ -161,8 +160,8 @@ HOSTILE = {
     "quality 0": (request(with_field("quality", "0")), 422, "bad_field"),
     "maybe inverted": (request(with_field("invert", "maybe")), 422, "bad_field"),
     "text as image": (request(with_image(b"hello")), 415, "format"),
-    "html said to be a picture": (request(with_image(b"<script>alert(1)</script>")), 415, "format"),
-    "a picture said to be html": (
+    "html said to be an image": (request(with_image(b"<script>alert(1)</script>")), 415, "format"),
+    "an image said to be html": (
         request(part("image", IMAGE, "Content-Type: text/html") + part("mask", MASK) + END),
         415,
         "content_type",
@@ -170,7 +169,7 @@ HOSTILE = {
     "svg": (request(with_image(SVG)), 415, "format"),
     "postscript": (request(with_image(POSTSCRIPT)), 415, "format"),
     "pdf": (request(with_image(b"%PDF-1.7\n" + IMAGE)), 415, "format"),
-    "a zip of pictures": (request(with_image(zip_of_pictures())), 415, "format"),
+    "a zip of images": (request(with_image(zip_of_images())), 415, "format"),
     "a python pickle": (request(with_image(b"\x80\x04\x95cos\nsystem\n(S'id'\ntR.")), 415, "format"),
     "gif that is a script": (request(with_image(b"GIF89a/*\0\0*/=1;alert(1)//")), 422, "unreadable"),
     "truncated png": (request(with_image(IMAGE[:-200])), 422, "unreadable"),
@@ -313,9 +312,9 @@ def test_a_file_name_means_nothing(server, filename):
     assert pixels(body).shape == (30, 40, 3)
 
 
-@pytest.mark.parametrize("payload", [b"<script>alert(1)</script>" * 20, zip_of_pictures(), b"%PDF-1.7 " * 50])
-def test_what_hangs_at_the_end_of_a_picture_does_not_come_back(server, payload):
-    """A polyglot is a picture to us; what else it may be is left behind."""
+@pytest.mark.parametrize("payload", [b"<script>alert(1)</script>" * 20, zip_of_images(), b"%PDF-1.7 " * 50])
+def test_what_hangs_at_the_end_of_an_image_does_not_come_back(server, payload):
+    """A polyglot file counts as an image, and what else it holds is dropped."""
     for form in ("PNG", "JPEG", "WEBP"):
         status, headers, body = ask(server, request(with_image(encoded(noise(), form) + payload)))
         assert status == 200
@@ -374,8 +373,3 @@ def test_the_whole_form_is_needed_before_memory_is_taken(server):
     for connection in connections:
         connection.shutdown(socket.SHUT_RDWR)
         connection.close()
-
-
-def test_there_are_enough_of_them():
-    assert len(HOSTILE) >= 30
-    assert np.mean([400 <= status < 500 for _, status, _ in HOSTILE.values()]) == 1

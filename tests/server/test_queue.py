@@ -1,4 +1,4 @@
-"""Waiting, filling, giving up, running out of time, and stopping."""
+"""The queue of fills: order, limits, cancelled requests, time limits and shutdown."""
 
 import json
 import socket
@@ -25,7 +25,7 @@ def body(width=40, height=30, seed=0):
 
 
 def held(serving, **settings):
-    """A server whose worker is busy with one picture until ``go`` is set."""
+    """A server whose worker is busy with one image until ``go`` is set."""
     server = serving(**settings)
     server.backend.go.clear()
     first = server.connect()
@@ -136,8 +136,8 @@ class TestFull:
         assert server.client.get("/healthz").status_code == 200
         assert time.monotonic() - start < 1
 
-    def test_decoded_pictures_are_bounded_too(self, serving):
-        """At most twice the largest picture's pixels, whatever the queue would take."""
+    def test_decoded_images_are_bounded_too(self, serving):
+        """At most twice the pixels of the largest image, even if the queue has room."""
         server = serving(max_queued=10, max_pixels=1300)
         server.backend.go.clear()
         connections = [server.connect() for _ in range(2)]
@@ -257,7 +257,7 @@ class TestStopping:
         assert_filled(answer, noise(), block())
 
 
-def test_many_clients_get_their_own_picture(serving):
+def test_many_clients_get_their_own_image(serving):
     server = serving(max_queued=64)
 
     def one(seed):

@@ -1,4 +1,4 @@
-"""The page's way back: from PNG, through which fill follows fill, into the file that was opened."""
+"""What fills have changed, copied from a PNG into the file that was opened."""
 
 import io
 
