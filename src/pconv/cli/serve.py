@@ -1,4 +1,4 @@
-"""``pconv serve``."""
+"""`pconv serve`."""
 
 from __future__ import annotations
 

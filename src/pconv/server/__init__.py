@@ -1,1 +1,1 @@
-"""The page and the HTTP interface: ``pconv serve``. Needs the extra ``serve``."""
+"""The page and the HTTP interface: `pconv serve`. Needs the extra `serve`."""

@@ -83,7 +83,7 @@ def _add_routes(app: FastAPI, service: InpaintService) -> None:
 
 
 def server_info(service: InpaintService) -> dict[str, Any]:
-    """The answer of ``/api/v1/info``."""
+    """The answer of `/api/v1/info`."""
     backend, config = service.workers[0].backend, service.config
     return {
         "name": "pconv",

@@ -16,7 +16,7 @@ class ServerConfig:
     """Secrets and limits of one server.
 
     Attributes:
-        token: what clients must send as ``Authorization: Bearer``; None: no token is needed.
+        token: what clients must send as `Authorization: Bearer`; None: no token is needed.
         hosts: names that the Host header may have, without port; None: any (a server on the network has a token).
         max_bytes: of one request's body.
         max_pixels: of one image.

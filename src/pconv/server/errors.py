@@ -28,7 +28,7 @@ class ApiError(PconvError):
 
     @property
     def body(self) -> bytes:
-        """``{"error": {"code": ..., "message": ...}}``."""
+        """`{"error": {"code": ..., "message": ...}}`."""
         return json.dumps({"error": {"code": self.code, "message": str(self)}}, ensure_ascii=False).encode()
 
     def response(self) -> Response:

@@ -1,8 +1,8 @@
 """Reads the multipart form of a request into memory, and checks each limit before anything is kept.
 
-Starlette's ``request.form()`` is not enough: it writes parts above 1 MB to temporary files, decodes files without a
-file name as text, keeps unknown and repeated fields, and accepts a form that is cut short (see decision 0013). Here
-nothing reaches the disk, and file names are ignored.
+Starlette's `request.form()` is not enough: it writes parts above 1 MB to temporary files, decodes files without a
+file name as text, keeps unknown and repeated fields, and accepts a form that is cut short. Here nothing reaches the
+disk, and file names are ignored. See `docs/lab/decisions/0013-server-limits.md`.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def check_headers(headers: Mapping[str, str], config: ServerConfig) -> bytes:
 async def read_form(
     receive: Receive, headers: Mapping[str, str], config: ServerConfig, budget: MemoryBudget
 ) -> dict[str, bytearray]:
-    """The parts of a form by name: ``FILES``, and those text fields that were sent.
+    """The parts of a form by name: `FILES`, and those text fields that were sent.
 
     Args:
         budget: counts the bytes that are read. The caller releases them (the sum of the parts' lengths).

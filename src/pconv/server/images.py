@@ -70,7 +70,7 @@ def decode_image_and_mask(
     """Decode both files.
 
     Returns:
-        The photo; its hole, ``(H, W)``, True = fill; sentences for the client.
+        The photo; its hole, `(H, W)`, True = fill; sentences for the client.
 
     Raises:
         ApiError: a file is damaged, the mask has another size, everything is hole, or the answer's format cannot
@@ -92,7 +92,7 @@ def decode_image_and_mask(
 
 
 def decode_original(original: bytes, photo: Photo, options: RequestOptions, config: ServerConfig) -> Photo:
-    """Decode the file that ``photo`` was made from.
+    """Decode the file that `photo` was made from.
 
     Raises:
         ApiError: the file is damaged, has another size, or cannot be written as the client wants it.
@@ -107,14 +107,14 @@ def decode_original(original: bytes, photo: Photo, options: RequestOptions, conf
 
 
 def copy_changes(filled: Photo, original: Photo) -> Photo:
-    """``original`` with the pixels that fills have changed, in its own mode and with its metadata.
+    """`original` with the pixels that fills have changed, in its own mode and with its metadata.
 
     The page goes on from fill to fill with PNG, which rounds nothing. The last fill is written as the file that was
     opened: its format, its quantisation tables, and each unchanged pixel as it was.
 
     Args:
-        filled: made from ``original`` by writing it as PNG, which need not have its mode, and filling. It has the
-            size and orientation of ``original``.
+        filled: made from `original` by writing it as PNG, which need not have its mode, and filling. It has the
+            size and orientation of `original`.
     """
     result = original.copy()
     png_mode = storable_mode(original, codec_for(".png"))
@@ -156,7 +156,7 @@ def _check_storable(photo: Photo, options: RequestOptions) -> list[str]:
 
 @contextmanager
 def _decoding(what: str) -> Iterator[None]:
-    """Whatever is raised while ``what`` is decoded becomes an ApiError about it."""
+    """Whatever is raised while `what` is decoded becomes an ApiError about it."""
     try:
         yield
     except ApiError:

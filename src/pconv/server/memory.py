@@ -11,7 +11,7 @@ from pconv.server.errors import unavailable
 
 
 class MemoryBudget:
-    """Counts what all requests together hold in memory (bytes or pixels), and refuses more than ``limit``.
+    """Counts what all requests together hold in memory (bytes or pixels), and refuses more than `limit`.
 
     Attributes:
         used: what is held now.
@@ -21,7 +21,7 @@ class MemoryBudget:
         self.limit, self.used = limit, 0
 
     def reserve(self, amount: int) -> None:
-        """Count ``amount``. A single request may always have what it needs.
+        """Count `amount`. A single request may always have what it needs.
 
         Raises:
             ApiError: others hold so much that this would be above the limit.
@@ -31,7 +31,7 @@ class MemoryBudget:
         self.used += amount
 
     def add(self, amount: int) -> None:
-        """Count ``amount`` even above the limit: a finished answer is kept, but new requests are refused."""
+        """Count `amount` even above the limit: a finished answer is kept, but new requests are refused."""
         self.used += amount
 
     def release(self, amount: int) -> None:

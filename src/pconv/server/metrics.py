@@ -1,4 +1,4 @@
-"""The counters behind ``/metrics``, in the text format of Prometheus."""
+"""The counters behind `/metrics`, in the text format of Prometheus."""
 
 from __future__ import annotations
 

@@ -128,7 +128,7 @@ class _RequestBody:
         """Read the rest of a small body before the answer to it.
 
         A client that sends its whole request before it reads would otherwise see a reset connection, and not the
-        answer. A large rest is not worth it, and after ``Expect: 100-continue`` nothing was sent yet.
+        answer. A large rest is not worth it, and after `Expect: 100-continue` nothing was sent yet.
         """
         if self._length > MAX_DRAINED_BYTES or self._expects_continue:
             return
@@ -167,7 +167,7 @@ class _Response:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach ``host``."""
+    """Whether only this machine can reach `host`."""
     if host.lower() == "localhost":
         return True
     try:

@@ -1,4 +1,4 @@
-"""The description of the HTTP API (OpenAPI), and its page ``/docs``: Swagger UI without a CDN."""
+"""The description of the HTTP API (OpenAPI), and its page `/docs`: Swagger UI without a CDN."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The text fields of a request. Those of a fill are the fields of ``InpaintOptions``."""
+"""The text fields of a request. Those of a fill are the fields of `InpaintOptions`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pconv.inpainting.options import InpaintOptions
 from pconv.server.errors import ApiError
 
 FORMATS = tuple(suffix.removeprefix(".") for codec in CODECS for suffix in codec.suffixes)
-"""What the field ``format`` may say besides "same": the file suffixes, without the dot."""
+"""What the field `format` may say besides "same": the file suffixes, without the dot."""
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ class FillJob:
     """One fill, which goes from the event loop to a worker's thread.
 
     Attributes:
-        hole: ``(H, W)``, True = fill. It is final: ``options.invert`` and ``options.grow`` are applied already.
+        hole: `(H, W)`, True = fill. It is final: `options.invert` and `options.grow` are applied already.
         cancelled: set by the event loop when the client has gone.
     """
 
@@ -62,7 +62,7 @@ class Worker:
     """An Inpainter with a thread of its own.
 
     Attributes:
-        thread: where ``fill`` must be called.
+        thread: where `fill` must be called.
     """
 
     def __init__(self, inpainter: Inpainter) -> None:
@@ -75,7 +75,7 @@ class Worker:
         return self._inpainter.backend
 
     def notes(self, options: InpaintOptions) -> list[str]:
-        """Sentences for the client on what the model cannot do of ``options``."""
+        """Sentences for the client on what the model cannot do of `options`."""
         return self._inpainter.notes(options)
 
     def release_memory(self) -> None:
@@ -98,7 +98,7 @@ class Worker:
 
         Raises:
             CancelledFillError: the job was cancelled; this is checked before each run of the network.
-            PconvError: what ``pconv.Inpainter.fill_photo`` raises.
+            PconvError: what `pconv.Inpainter.fill_photo` raises.
         """
         return self._inpainter.fill_photo(job.photo, job.hole, job.options, before_run=job.check)
 

@@ -2,7 +2,7 @@
 
 uvicorn limits the length of headers and the idle time between requests. It waits without limit for a first request,
 for the rest of a header, for a body that is not read any more, and for a client that does not read its answer. The
-servers that have some of these limits lack others; see decision 0013.
+servers that have some of these limits lack others: see `docs/lab/decisions/0013-server-limits.md`.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ class TimeLimitedProtocol(H11Protocol):
 
 
 class Server(uvicorn.Server):
-    """Calls ``on_start`` when it listens, and empties the queue as soon as it is stopped."""
+    """Calls `on_start` when it listens, and empties the queue as soon as it is stopped."""
 
     def __init__(self, config: uvicorn.Config, service: InpaintService) -> None:
         super().__init__(config)
@@ -137,7 +137,7 @@ class Server(uvicorn.Server):
 
 
 def make_server(service: InpaintService) -> Server:
-    """A server for one service; ``run(sockets=[...])`` starts it."""
+    """A server for one service; `run(sockets=[...])` starts it."""
     config = uvicorn.Config(
         create_app(service),
         http=TimeLimitedProtocol,
@@ -157,7 +157,7 @@ def open_socket(host: str, port: int | None) -> socket.socket:
     """A listening socket.
 
     Args:
-        port: this one; 0: any free one; None: the first free one from ``DEFAULT_PORT`` on.
+        port: this one; 0: any free one; None: the first free one from `DEFAULT_PORT` on.
 
     Raises:
         InputError: there is no such host.
