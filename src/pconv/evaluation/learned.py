@@ -67,7 +67,9 @@ def learned_metrics(
     else:
         with _checked_weights(weights.inception):
             _add_inception(results, tasks, settings, weights.inception)
-        notes.append(f"FID of {len(results.pairs)} pictures: compare only with others of as many; few make it larger")
+        notes.append(
+            f"FID of {len(results.pairs)} images: compare it only with an FID of as many; few images make it larger"
+        )
     return notes
 
 

@@ -77,7 +77,9 @@ def vgg_features(vgg: VGG16Features, image: Pixels) -> list[Tensor]:
 
 def vgg_distance(image: Sequence[Tensor], truth: Sequence[Tensor]) -> float:
     """The sum over the pools of the mean |Psi_p(image) - Psi_p(truth)|, of two ``vgg_features``; 0 is equal."""
-    return float(sum((a - b).abs().mean() for a, b in zip(image, truth, strict=True)))
+    from pconv.training.losses import perceptual_loss
+
+    return float(perceptual_loss(image, truth))
 
 
 def gram_distance(image: Sequence[Tensor], truth: Sequence[Tensor], hole: Hole) -> float:

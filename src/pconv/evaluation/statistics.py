@@ -1,4 +1,4 @@
-"""Means with confidence intervals, and what a difference of two says."""
+"""Means with confidence intervals, and whether a difference of two is better or worse."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 RESAMPLES = 2000
 FEWEST = 5
-"""Values in a cell below which their spread says too little for an interval."""
+"""Fewer values in a cell than these are too few for an interval."""
 CONFIDENCE = 0.95
 
 
@@ -45,8 +45,8 @@ def estimate(*cells: Sequence[float]) -> Estimate:
 
 
 def verdict(difference: Estimate, higher_is_better: bool) -> str:
-    """What a paired difference "first minus second" says of the first: "better", "worse", or "undecided" where its
-    interval has 0 within or is not known."""
+    """Whether the first of a paired difference "first minus second" is "better" or "worse"; "undecided" where the
+    interval contains 0 or is not known."""
     if not (difference.low > 0 or difference.high < 0):
         return "undecided"
     return "better" if (difference.mean > 0) == higher_is_better else "worse"

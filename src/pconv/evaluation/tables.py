@@ -65,8 +65,8 @@ def verdict_table(results: Results) -> Table:
             continue
         row = [other.label]
         for metric in results.compared:
-            said = [results.verdict(other, metric, cells_of_bin(number)) for number in range(len(BIN_TITLES))]
-            row.append(" / ".join(str(said.count(word)) for word in ("better", "undecided", "worse")))
+            verdicts = [results.verdict(other, metric, cells_of_bin(number)) for number in range(len(BIN_TITLES))]
+            row.append(" / ".join(str(verdicts.count(word)) for word in ("better", "undecided", "worse")))
         table.rows.append(row)
     return table
 
@@ -75,13 +75,13 @@ def wins_and_losses(results: Results) -> list[str]:
     """A sentence for each metric: which others ours is ahead of and behind, by paired differences over all cells."""
     lines = []
     for metric in results.compared:
-        said: dict[str, list[str]] = {"better": [], "worse": [], "undecided": []}
+        others: dict[str, list[str]] = {"better": [], "worse": [], "undecided": []}
         for other in results.methods:
             if other is not results.ours:
                 gap = with_interval(results.difference(other, metric, CELLS), metric.digits, sign=True)
-                said[results.verdict(other, metric, CELLS)].append(f"{other.label} ({gap})")
+                others[results.verdict(other, metric, CELLS)].append(f"{other.label} ({gap})")
         words = {"better": "ahead of", "worse": "**behind**", "undecided": "undecided against"}
-        parts = [f"{words[kind]} {', '.join(names)}" for kind, names in said.items() if names]
+        parts = [f"{words[kind]} {', '.join(names)}" for kind, names in others.items() if names]
         if parts:
             lines.append(f"{metric.title}: {'; '.join(parts)}")
     return lines
@@ -90,7 +90,7 @@ def wins_and_losses(results: Results) -> list[str]:
 def whole_table(results: Results) -> Table:
     """Metrics of all of a method's composites together."""
     names = sorted({name for values in results.whole.values() for name in values})
-    table = Table(f"Over all {len(results.pairs)} pictures", ["", *names])
+    table = Table(f"Over all {len(results.pairs)} pairs", ["", *names])
     for method in results.methods:
         values = results.whole.get(method.name, {})
         table.rows.append([method.label, *(f"{values[name]:.3f}" if name in values else "-" for name in names)])

@@ -116,7 +116,9 @@ def load_vgg(
     if not whole:
         raise TrainingError(f"{path} holds no weights of VGG-16 under torchvision's names; {_HOW_TO_GO_ON}")
     if whole < blocks:
-        _log.warning("%s", _missing_pools(path, whole, blocks))
+        _log.warning(
+            "%s has only the first %d of VGG-16's blocks: pool%d is the last that is used", path, whole, whole
+        )
     vgg = VGG16Features(whole)
     vgg.load_state_dict({key: tensors[key] for key in vgg.state_dict()})
     return vgg.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
@@ -165,13 +167,3 @@ def _shapes_by_block() -> Iterator[dict[str, torch.Size]]:
     keys = iter(sizes)
     for widths in _BLOCKS:
         yield {key: sizes[key] for key in islice(keys, 2 * len(widths))}
-
-
-def _missing_pools(path: Path, whole: int, blocks: int) -> str:
-    def listed(first: int, last: int) -> str:
-        *before, end = (f"pool{i}" for i in range(first, last + 1))
-        return f"{', '.join(before)} and {end}" if before else end
-
-    has = "block 1" if whole == 1 else f"blocks 1-{whole}"
-    used, unused = listed(1, whole), listed(whole + 1, blocks)
-    return f"{path} has VGG-16's {has} only: the perceptual and style losses use {used}, not {unused}"

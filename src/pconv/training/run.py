@@ -126,7 +126,7 @@ class Run:
             group["lr"] = lr
 
     def clip_gradients(self) -> Tensor:
-        """Limit the gradient's norm, where the configuration says so, and return what it was."""
+        """Limit the gradient's norm, if the configuration has a limit, and return its value before that."""
         norm = self.fabric.clip_gradients(
             self.net, self._optimizer, max_norm=self.config.clip_norm or math.inf, error_if_nonfinite=False
         )
@@ -134,7 +134,7 @@ class Run:
         return norm
 
     def validate(self, batches: list[Batch], writer: SummaryWriter) -> str:
-        """Log PSNR for each bin of hole ratios and a contact sheet, keep the best average, and say how it went."""
+        """Log PSNR for each bin of hole ratios and a contact sheet, keep the best average, and return a line about it."""
         average: PConvUNet = self.averaged.module  # type: ignore[assignment]
         levels = psnr_by_bin(average, batches, self.fabric.device)
         for (low, high), level in zip(RATIO_BINS, levels, strict=True):
