@@ -134,7 +134,7 @@ class Run:
         return norm
 
     def validate(self, batches: list[Batch], writer: SummaryWriter) -> str:
-        """Log PSNR for each bin of hole ratios and a contact sheet, keep the best average, and return a line about it."""
+        """Log PSNR for each bin of hole ratios and a contact sheet, keep the best average; return a line."""
         average: PConvUNet = self.averaged.module  # type: ignore[assignment]
         levels = psnr_by_bin(average, batches, self.fabric.device)
         for (low, high), level in zip(RATIO_BINS, levels, strict=True):
