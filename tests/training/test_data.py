@@ -112,7 +112,7 @@ def test_masks_are_drawn_from_a_folder(folder, tmp_path_factory):
         ratios = (~batch.valid).float().mean(dim=(1, 2, 3))
         assert ((ratios >= 0.2) & (ratios <= 0.4)).all()
     given = open_data(config(folder, masks=masks, mask_polarity="white-valid"), folder / "run", 0, 1)
-    assert given.notes[-1] == "3 masks, white = valid (as configured)"
+    assert given.notes[-1] == "3 masks, white = valid (as given)"
 
 
 def test_photos_of_the_run_itself_are_not_trained_on(folder):

@@ -110,19 +110,15 @@ def augment(
     import numpy as np
 
     from pconv.masks.augment import MaskFolder
-    from pconv.masks.reader import detect_polarity, find_masks
+    from pconv.masks.reader import find_masks, resolve_polarity
 
     width, height = size
     if out.exists() and folder.exists() and out.samefile(folder):
         raise click.UsageError(f"{out} is the folder of the masks themselves; write to another one")
     with wrong_usage(InputError):
         paths = find_masks(folder)
-    white_is_hole = detect_polarity(paths) if polarity == "auto" else polarity == "white-hole"
-    click.echo(
-        f"{len(paths)} masks, white = {'hole' if white_is_hole else 'valid'} "
-        f"({'detected' if polarity == 'auto' else 'as given'})",
-        err=True,
-    )
+    white_is_hole, note = resolve_polarity(paths, polarity)
+    click.echo(note, err=True)
     make_folder(out)
     holes = MaskFolder(paths, white_is_hole)
     with needs_extra("train"), progress(range(number), number) as numbers:

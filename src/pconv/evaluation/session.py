@@ -29,7 +29,7 @@ from pconv.evaluation.protocol import (
 )
 from pconv.evaluation.runner import Failure, FillTask, WorkerSettings, make_tasks, pair_digest, run_tasks
 from pconv.evaluation.summary import Results
-from pconv.masks.reader import detect_polarity, find_masks
+from pconv.masks.reader import find_masks, resolve_polarity
 
 SMALLEST_SIDE = 64
 """Of generated holes, px: below this, SSIM's window and the network see little more than the image's border."""
@@ -169,12 +169,10 @@ def _generated(config: EvaluationConfig, sizes: Sequence[tuple[int, int]]) -> tu
 def _from_folder(config: EvaluationConfig, progress: Progress) -> tuple[list[Mask], str, bool, list[str]]:
     assert config.masks is not None
     paths = find_masks(config.masks)
-    white_is_hole = detect_polarity(paths) if config.polarity == "auto" else config.polarity == "white-hole"
+    white_is_hole, note = resolve_polarity(paths, config.polarity)
     with progress("reading masks", len(paths)) as seen:
         found = sorted_masks(paths, white_is_hole, config.per_cell, seen)
-    how = "detected" if config.polarity == "auto" else "as given"
-    notes = [f"{len(paths)} masks, white = {'hole' if white_is_hole else 'valid'} ({how})"]
-    notes.append("masks in the cells: " + ", ".join(f"{cell.name} {found.counts[cell]}" for cell in CELLS))
+    notes = [note, "masks in the cells: " + ", ".join(f"{cell.name} {found.counts[cell]}" for cell in CELLS)]
     if found.outside or found.empty:
         notes.append(
             f"{found.outside} masks have a hole ratio outside of 0.01-0.6 and {found.empty} no hole; they are left out"

@@ -156,6 +156,18 @@ def detect_polarity(paths: Sequence[Path]) -> bool:
     return median < 0.5
 
 
+def resolve_polarity(paths: Sequence[Path], polarity: str) -> tuple[bool, str]:
+    """Whether white means hole in these masks, and a sentence that says so.
+
+    Args:
+        paths: of the masks.
+        polarity: "white-hole", "white-valid", or "auto" for :func:`detect_polarity`, which may raise.
+    """
+    white_is_hole = detect_polarity(paths) if polarity == "auto" else polarity == "white-hole"
+    how = "detected" if polarity == "auto" else "as given"
+    return white_is_hole, f"{len(paths)} masks, white = {'hole' if white_is_hole else 'valid'} ({how})"
+
+
 def rgb_strips(photo: Photo) -> Iterator[tuple[slice, NDArray[np.float32]]]:
     """The photo's own values as ``(h, W, 3)`` in 0..1, without its colour profile, a few rows at a time."""
     space = NaiveCmyk() if photo.mode.startswith("CMYK") else photo.space if photo.mode == "YCbCr" else ColourSpace()

@@ -165,10 +165,9 @@ def _holes(config: TrainConfig, notes: list[str]) -> DrawHole:
     if config.masks is None:
         return irregular_hole
     from pconv.masks.augment import MaskFolder
-    from pconv.masks.reader import detect_polarity, find_masks
+    from pconv.masks.reader import find_masks, resolve_polarity
 
     paths = find_masks(config.masks)
-    white_is_hole = detect_polarity(paths) if config.mask_polarity == "auto" else config.mask_polarity == "white-hole"
-    how = "detected" if config.mask_polarity == "auto" else "as configured"
-    notes.append(f"{len(paths)} masks, white = {'hole' if white_is_hole else 'valid'} ({how})")
+    white_is_hole, note = resolve_polarity(paths, config.mask_polarity)
+    notes.append(note)
     return MaskFolder(paths, white_is_hole).draw
