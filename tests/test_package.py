@@ -22,6 +22,7 @@ MAY_IMPORT = {
     "report": BASE | {"images", "masks", "batch"},
     "training": BASE | {"nn", "images", "masks", "report"},
     "evaluation": BASE | {"nn", "images", "masks", "inpainting", "training", "report"},
+    "grid": BASE | {"nn", "report"},
     "server": BASE | {"images", "masks", "inpainting"},
 }
 MODULES = {

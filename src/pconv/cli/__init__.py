@@ -13,6 +13,7 @@ from pconv.cli.batch import batch
 from pconv.cli.compare import compare
 from pconv.cli.evaluate import evaluate
 from pconv.cli.export import export
+from pconv.cli.grid import grid
 from pconv.cli.info import info
 from pconv.cli.inpaint import inpaint
 from pconv.cli.masks import masks
@@ -40,5 +41,5 @@ def main() -> None:
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 
 
-for command in (inpaint, batch, compare, serve, info, export, train, shards, masks, evaluate):
+for command in (inpaint, batch, compare, serve, info, export, train, shards, masks, evaluate, grid):
     main.add_command(command)

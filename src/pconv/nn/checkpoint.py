@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import nn
+from torch import Tensor, nn
 
 from pconv.errors import ModelError
 from pconv.files import replacing
@@ -22,18 +22,30 @@ FORMAT = "pconv-unet-2"
 """What the metadata of our checkpoints say they are; another number where the metadata change."""
 
 
-def save_network(network: PConvUNet, path: Path, recipe: Mapping[str, Any], dtype: torch.dtype | None = None) -> None:
+BESIDE = "beside."
+"""Names of tensors begin with this that are no part of the network."""
+
+
+def save_network(
+    network: PConvUNet,
+    path: Path,
+    recipe: Mapping[str, Any],
+    dtype: torch.dtype | None = None,
+    beside: Mapping[str, Tensor] | None = None,
+) -> None:
     """Write the weights, the constructor's arguments and the recipe to one safetensors file.
 
     Args:
         recipe: how the weights came to be, anything JSON can hold.
         dtype: stored precision of floating-point tensors (``torch.float16`` halves the file); None keeps theirs.
+        beside: further tensors for :func:`load_tensors`, such as a grid's coordinates.
     """
     tensors = {
         name: (tensor.to(dtype) if dtype and tensor.is_floating_point() else tensor).contiguous().cpu()
         for name, tensor in network.state_dict().items()
         if not name.endswith("num_batches_tracked")
     }
+    tensors |= {BESIDE + name: tensor.contiguous().cpu() for name, tensor in (beside or {}).items()}
     metadata = {"format": FORMAT, "config": json.dumps(asdict(network.config)), "recipe": json.dumps(dict(recipe))}
     with replacing(path) as temporary:
         save_file(tensors, temporary, metadata)
@@ -56,7 +68,8 @@ def read_checkpoint(
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()} if weights else {}  # noqa: SIM118
+            names = [name for name in file.keys() if not name.startswith(BESIDE)] if weights else []  # noqa: SIM118
+            tensors = {name: file.get_tensor(name) for name in names}
     except (SafetensorError, OSError) as error:
         raise ModelError(f"{path} is not a complete safetensors file ({error}); give a checkpoint of pconv") from error
     check_format(path, metadata.get("format"), FORMAT)
@@ -100,3 +113,10 @@ def load_network(path: Path, device: torch.device | str = "cpu") -> tuple[PConvU
     network.to_empty(device=device)
     load_weights(network, tensors, path)
     return network.eval().requires_grad_(False), recipe
+
+
+def load_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors that :func:`save_network` wrote beside the network, by their names."""
+    with safe_open(path, "pt") as file:
+        names = [name for name in file.keys() if name.startswith(BESIDE)]  # noqa: SIM118 (not a dict)
+        return {name.removeprefix(BESIDE): file.get_tensor(name) for name in names}

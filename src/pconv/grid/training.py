@@ -1,0 +1,510 @@
+"""Training on one series whose truth has gaps itself, to be read straight down."""
+
+from __future__ import annotations
+
+import copy
+import csv
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pconv.errors import InputError, TrainingError
+from pconv.files import replacing
+from pconv.grid import gaps, normalise
+from pconv.grid.axes import Bools, Grid
+from pconv.grid.domain import distance_to_known
+from pconv.grid.error_table import ErrorMeter
+from pconv.grid.model import MODEL_FILE, GridModel, fingerprints, neighbours, offsets, stack
+from pconv.grid.network import choose_config, halo, wrap
+from pconv.grid.normalise import Fields
+from pconv.grid.times import Times
+from pconv.nn.unet import PConvUNet, UNetConfig
+
+STATE_FILE, CURVE_FILE, CURVE_PICTURE = "state.pt", "curve.csv", "curve.png"
+EMA = 0.995
+VISIBLE_WEIGHT = 0.1
+"""Of known cells that are not hidden, in the loss."""
+TRAIN_HALO = 24
+"""Columns that are wrapped around in training; a fill wraps the whole receptive field."""
+CROP = 160
+"""Rows and columns of a training sample, at most."""
+BLOCKS = 3
+"""Held-out blocks of time, of each kind, spread over the series."""
+WITHOUT_STEP = 0.05
+"""With context, the step itself is hidden wholly in this share of the samples."""
+PATTERNS = 4
+"""Gap patterns for each held-out step."""
+
+Says = Callable[[float, str, bool], None]
+"""Told after each step: how much of the run is over, 0..1, a text, and whether the text is worth a line of its own."""
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """How to train.
+
+    Attributes:
+        context: steps before and after that become channels.
+        anomalies: from the monthly climatology; None takes them where the data suffices.
+        gaps: "own", "made", or None: own where the data has any.
+        steps: of the optimiser, at most.
+        minutes: of training, at most; the learning rate falls with whichever is nearer, steps or time.
+        batch, lr: of the optimiser, AdamW.
+        width: multiplies the network's features.
+        patience: validations without a gain before training stops early.
+        seed: of weights, gaps and order.
+        device: where to compute.
+    """
+
+    context: int = 0
+    anomalies: bool | None = None
+    gaps: str | None = None
+    steps: int = 4000
+    minutes: float = 12.0
+    batch: int = 12
+    lr: float = 2e-3
+    width: float = 1.0
+    patience: int = 12
+    validate_every: int = 100
+    seed: int = 0
+    device: str = "cpu"
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """A whole series in memory: values ``(T, V, H, W)``, NaN where missing."""
+
+    values: Fields
+    times: Times
+    grid: Grid
+    variables: tuple[str, ...]
+    units: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Which steps are for what. The blocks are whole stretches of time, never random steps."""
+
+    train: NDArray[np.int64]
+    validation: NDArray[np.int64]
+    calibration: NDArray[np.int64]
+
+    def sentence(self) -> str:
+        """What is held out, in words."""
+        if not len(self.validation):
+            return "the series is too short to hold out a block of time: its own steps are measured, with other gaps"
+        shown = " and ".join(
+            f"{_ranges(steps)} {why}"
+            for steps, why in ((self.validation, "for early stopping"), (self.calibration, "for the error estimate"))
+        )
+        return f"held out as blocks of time, never as random steps: {shown}"
+
+
+def split_blocks(total: int, context: int) -> Split:
+    """A tenth of the steps for validation and a tenth for the error estimate, each as up to three blocks of time.
+
+    Steps whose context would reach into a block are not trained on either.
+    """
+    each = max(1, round(total / 10))
+    if total < 5:
+        none = np.empty(0, np.int64)
+        return Split(np.arange(total), none, none)
+    blocks = min(BLOCKS, each)
+    use = np.zeros(total, np.int64)
+    for number in range(2 * blocks):
+        middle = (number + 0.5) * total / (2 * blocks)
+        first = int(min(max(round(middle - each / blocks / 2), 0), total - 1))
+        use[first : max(first + round(each / blocks), first + 1)] = 1 + number % 2
+    held = use > 0
+    near = np.array([held[max(0, t - context) : t + context + 1].any() for t in range(total)])
+    return Split(np.flatnonzero(~near), np.flatnonzero(use == 1), np.flatnonzero(use == 2))
+
+
+def _ranges(steps: NDArray[np.int64]) -> str:
+    parts = np.split(steps, np.flatnonzero(np.diff(steps) > 1) + 1)
+    return ", ".join(f"{p[0]}-{p[-1]}" if len(p) > 1 else f"{p[0]}" for p in parts)
+
+
+def train(
+    data: Data,
+    options: TrainOptions,
+    out: Path,
+    patterns: Bools | None = None,
+    note: Callable[[str], None] = lambda _: None,
+    says: Says = lambda *_: None,
+    resume: bool = False,
+) -> GridModel:
+    """Train on ``data`` and write model, state and curve into the folder ``out``.
+
+    Args:
+        patterns: ``(N, V, H, W)`` gaps to hide cells with, True = gap, instead of ``options.gaps``.
+        note: is told what people should know.
+        says: is told how it goes.
+        resume: go on after the last validation of the run in ``out``.
+
+    Raises:
+        InputError: the data cannot be trained on.
+        TrainingError: ``out`` holds a run already, or has none to resume.
+    """
+    state_path = out / STATE_FILE
+    if state_path.exists() and not resume:
+        raise TrainingError(f"{out} holds a run already: go on with --resume, or choose another folder")
+    if resume and not state_path.exists():
+        raise TrainingError(f"{out} holds no run to go on with")
+    out.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(options.seed)
+    model, split = prepare(data, options, note)
+    draw = choose_patterns(data, model.domain, split, options, patterns, note)
+    sampler = Sampler(data, model, split.train, draw, options)
+    held = held_out_cases(
+        data, model, split.validation if len(split.validation) else split.train, draw, options.seed + 1
+    )
+    network, average = model.network.to(options.device), copy.deepcopy(model.network).to(options.device)
+    optimiser = torch.optim.AdamW(network.parameters(), lr=options.lr, weight_decay=1e-3)
+    best: tuple[float, dict[str, Tensor]] = (math.inf, {})
+    done, spent, stale = 0, 0.0, 0
+    curve: list[tuple[int, float, float, float]] = []
+    if resume:
+        state = _load_state(state_path, network.config)
+        network.load_state_dict(state["network"])
+        average.load_state_dict(state["average"])
+        optimiser.load_state_dict(state["optimiser"])
+        best, curve = state["best"], state["curve"]
+        done, spent, stale = state["done"], state["spent"], 0
+        sampler.random = np.random.default_rng(options.seed + 1000 + done)
+    begun = time.perf_counter() - spent
+    losses: list[float] = []
+    network.train()
+    while True:
+        spent = time.perf_counter() - begun
+        part = max(done / options.steps, spent / (60 * options.minutes) if options.minutes else 0)
+        if part < 1 and done:
+            loss = train_step(network, average, optimiser, sampler.batch(), options, part, done)
+            losses.append(loss)
+            says(min(part, 1), f"step {done}", False)
+        done += 1
+        ended = part >= 1
+        if done % options.validate_every == 1 or ended:
+            score = validate(average, model, held, options.device)
+            mean = float(np.mean(losses)) if losses else math.nan
+            curve.append((done - 1, mean, score, time.perf_counter() - begun))
+            losses = []
+            stale = 0 if score < best[0] else stale + 1
+            if score < best[0]:
+                best = (score, {name: tensor.clone() for name, tensor in average.state_dict().items()})
+            says(min(part, 1), f"step {done - 1}: RMSE {score:.4f} of a standard deviation on held-out steps", True)
+            _save_state(state_path, network, average, optimiser, best, curve, done, time.perf_counter() - begun)
+            write_curve(curve, out)
+            if ended or stale >= options.patience:
+                break
+    if stale >= options.patience:
+        note(f"stopped early: no gain in the last {options.patience} validations")
+    model.network.load_state_dict(best[1])
+    model.network.to("cpu").eval()
+    model.facts |= {"steps": done - 1, "seconds": round(time.perf_counter() - begun), "validation": best[0]}
+    measure_errors(data, model, split.calibration if len(split.calibration) else split.train, draw, options.seed + 2)
+    model.save(out / MODEL_FILE)
+    return model
+
+
+def prepare(data: Data, options: TrainOptions, note: Callable[[str], None]) -> tuple[GridModel, Split]:
+    """The untrained model with its statistics, which come from the training steps alone."""
+    known = np.isfinite(data.values)
+    for number, name in enumerate(data.variables):
+        if not known[:, number].any():
+            raise InputError(f"{name} is missing everywhere: there is nothing to learn from")
+    split = split_blocks(len(known), options.context)
+    if not len(split.train):
+        raise InputError(f"{len(known)} steps are too few for --context {options.context}")
+    note(split.sentence())
+    months = data.times.months
+    own = known[split.train]
+    use = options.anomalies
+    if use is None:
+        use = normalise.suits_anomalies(own, None if months is None else months[split.train])
+        note(
+            f"computing on {'anomalies from the climatology of each month' if use else 'mean and standard deviation'}"
+        )
+    if use and months is None:
+        raise InputError("anomalies need times that can be decoded; give --no-anomalies")
+    values = data.values[split.train]
+    if use:
+        assert months is not None
+        normalisation = normalise.anomalies(values, months[split.train], data.grid.area)
+    else:
+        normalisation = normalise.plain(values, data.grid.area)
+    channels = len(data.variables) * (1 + 2 * options.context)
+    facts: dict[str, Any] = {"anomalies": use, "options": asdict(options), "held_out": split.sentence()}
+    model = GridModel(
+        network=PConvUNet(choose_config(data.grid.shape, channels, options.width)),
+        variables=data.variables,
+        units=data.units,
+        grid=data.grid,
+        domain=np.asarray(known.any(0)),
+        normalisation=normalisation,
+        context=options.context,
+        facts=facts,
+        seen=tuple(fingerprints(data.values[split.train])),
+    )
+    return model, split
+
+
+def choose_patterns(
+    data: Data,
+    domain: Bools,
+    split: Split,
+    options: TrainOptions,
+    patterns: Bools | None,
+    note: Callable[[str], None],
+) -> gaps.Pattern:
+    """Which cells are hidden: a file's patterns, the data's own, or made ones."""
+    steps = 1 + 2 * options.context
+    if patterns is not None:
+        note(f"hiding cells with the {len(patterns)} patterns of the file")
+        return gaps.listed_gaps(patterns, steps)
+    missing = ~np.isfinite(data.values[split.train])
+    has_own = gaps.has_own_gaps(missing, domain)
+    if options.gaps == "own" and not has_own:
+        raise InputError(
+            "the data has no gaps of its own to train with (at least four steps with some); use --gaps made"
+        )
+    if options.gaps != "made" and has_own:
+        note("hiding cells with the data's own gaps of other steps")
+        return gaps.own_gaps(missing, domain, steps, shift=data.grid.periodic)
+    note("hiding cells with made gaps: sparse networks, orbital gaps, clouds and rectangles")
+    return gaps.made_gaps(len(data.variables), data.grid.shape, steps, data.grid.periodic)
+
+
+class Batch:
+    """Input, its validity, the truth, and how much each cell counts in the loss; ``(B, C or V, H, W)``."""
+
+    def __init__(self, image: Tensor, valid: Tensor, truth: Tensor, weight: Tensor) -> None:
+        self.image, self.valid, self.truth, self.weight = image, valid, truth, weight
+
+
+class Sampler:
+    """Draws training batches: steps at random, cells hidden by gap patterns of other times."""
+
+    def __init__(
+        self, data: Data, model: GridModel, steps: NDArray[np.int64], draw: gaps.Pattern, options: TrainOptions
+    ) -> None:
+        self.random = np.random.default_rng(options.seed)
+        self.draw, self.steps, self.options, self.grid = draw, steps, options, data.grid
+        self.linked = data.times.linked
+        normal = torch.from_numpy(model.normalisation.normal(data.values, data.times.months))
+        self.valid = torch.isfinite(normal)
+        self.normal = torch.where(self.valid, normal, 0)
+        self.usable = steps[self.valid[torch.from_numpy(steps)].flatten(1).any(1).numpy()]
+        self.area = torch.from_numpy(data.grid.area)
+        self.halo = min(halo(model.network.config), TRAIN_HALO) if data.grid.periodic else 0
+        self.variables = len(data.variables)
+
+    def batch(self) -> Batch:
+        steps = self.random.choice(self.usable, self.options.batch)
+        index, usable = neighbours(self.linked, steps.tolist(), self.options.context)
+        image, valid = stack(self.normal, self.valid, index, usable)
+        truth, observed = image[:, : self.variables], valid[:, : self.variables]
+        hidden = torch.from_numpy(np.stack([hide(self.draw, self.random, self.options.context) for _ in steps]))
+        shown = valid & ~hidden
+        empty = ~shown.flatten(1).any(1)
+        shown[empty] = valid[empty]  # nothing would be left to see
+        lost = observed & ~shown[:, : self.variables]
+        weight = self.area * (lost + VISIBLE_WEIGHT * (observed & ~lost))
+        return self._cut(image, shown, truth, weight)
+
+    def _cut(self, image: Tensor, valid: Tensor, truth: Tensor, weight: Tensor) -> Batch:
+        """Halo where periodic; a random part of large grids."""
+        if self.halo:
+            image, valid, truth, weight = (wrap(each, self.halo) for each in (image, valid, truth, weight))
+            weight[..., : self.halo] = 0
+            weight[..., -self.halo :] = 0
+        rows, columns = image.shape[-2:]
+        if rows > CROP or columns > CROP + 2 * self.halo:
+            high, wide = min(rows, CROP), min(columns, CROP)
+            top, left = int(self.random.integers(rows - high + 1)), int(self.random.integers(columns - wide + 1))
+            cut = (..., slice(top, top + high), slice(left, left + wide))
+            image, valid, truth, weight = (each[cut] for each in (image, valid, truth, weight))
+        device = self.options.device
+        return Batch(image.to(device), valid.to(device), truth.to(device), weight.to(device))
+
+
+def hide(draw: gaps.Pattern, random: np.random.Generator, context: int) -> Bools:
+    """One pattern in the order of the channels, ``((1 + 2 context) V, H, W)``."""
+    pattern = draw(random)[context + offsets(context)].copy()
+    if context and random.random() < WITHOUT_STEP:
+        pattern[0] = True
+    return pattern.reshape(-1, *pattern.shape[2:])
+
+
+def train_step(
+    network: PConvUNet,
+    average: PConvUNet,
+    optimiser: torch.optim.Optimizer,
+    batch: Batch,
+    options: TrainOptions,
+    part: float,
+    done: int,
+) -> float:
+    """Forward, the loss over known cells, one step of AdamW, and one of the average. ``part`` of the run is over."""
+    for group in optimiser.param_groups:
+        group["lr"] = options.lr * min(1, done / 50) * 0.5 * (1 + math.cos(math.pi * part))
+    output = network(batch.image, batch.valid)[:, : batch.truth.shape[1]]
+    loss = (batch.weight * (output - batch.truth) ** 2).sum() / batch.weight.sum().clamp(min=1e-6)
+    if torch.isfinite(loss):
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimiser.step()
+    keep = min(EMA, (done + 1) / (done + 20))
+    with torch.no_grad():
+        for mine, theirs in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
+            if mine.is_floating_point():
+                mine.lerp_(theirs, 1 - keep)
+    return float(loss.detach())
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """A held-out step with a gap pattern: input ``(C, H, W)``, its validity, and the cells that were hidden."""
+
+    step: int
+    image: Tensor
+    valid: Tensor
+    truth: Tensor
+    hidden: Tensor
+
+
+def held_out_cases(
+    data: Data, model: GridModel, steps: NDArray[np.int64], draw: gaps.Pattern, seed: int, most: int = 96
+) -> list[Case]:
+    """Each of ``steps`` with some gap patterns, always the same for one seed."""
+    random = np.random.default_rng(seed)
+    normal = torch.from_numpy(model.normalisation.normal(data.values, data.times.months))
+    valid = torch.isfinite(normal)
+    normal = torch.where(valid, normal, 0)
+    cases = []
+    chosen = random.permutation(np.repeat(steps, PATTERNS))[:most]
+    for step in chosen:
+        index, usable = neighbours(data.times.linked, [int(step)], model.context)
+        image, known = stack(normal, valid, index, usable)
+        shown = known[0] & ~torch.from_numpy(hide(draw, random, model.context))
+        observed = known[0, : len(data.variables)]
+        hidden = observed & ~shown[: len(data.variables)]
+        if hidden.any() and shown.any():
+            cases.append(Case(int(step), image[0], shown, image[0, : len(data.variables)], hidden))
+    if not cases:
+        raise InputError(
+            "no known cell can be hidden to measure with: the gaps are the same in every step; use --gaps made"
+        )
+    return cases
+
+
+def predict_cases(network: PConvUNet, model: GridModel, cases: list[Case], device: str) -> Tensor:
+    """``(N, V, H, W)``, normalised."""
+    around = halo(network.config) if model.grid.periodic else 0
+    width = model.grid.shape[1]
+    network.eval()
+    outputs = []
+    with torch.inference_mode():
+        for start in range(0, len(cases), 8):
+            chosen = cases[start : start + 8]
+            image, valid = (torch.stack([getattr(c, n) for c in chosen]).to(device) for n in ("image", "valid"))
+            output = network(wrap(image, around), wrap(valid, around))
+            outputs.append(output[:, : len(model.variables), :, around : around + width].cpu())
+    return torch.cat(outputs)
+
+
+def validate(network: PConvUNet, model: GridModel, cases: list[Case], device: str) -> float:
+    """RMSE over the hidden cells by area, in standard deviations."""
+    predicted = predict_cases(network, model, cases, device)
+    truth, hidden = (torch.stack([getattr(case, name) for case in cases]) for name in ("truth", "hidden"))
+    weight = hidden * torch.from_numpy(model.grid.area)
+    return float((((predicted - truth) ** 2 * weight).sum() / weight.sum()).sqrt())
+
+
+def measure_errors(data: Data, model: GridModel, steps: NDArray[np.int64], draw: gaps.Pattern, seed: int) -> None:
+    """Fill the model's error table from gaps made in held-out steps."""
+    cases = held_out_cases(data, model, steps, draw, seed, most=240)
+    predicted = predict_cases(model.network, model, cases, "cpu")
+    truth, hidden = (torch.stack([getattr(case, name) for case in cases]) for name in ("truth", "hidden"))
+    error = ((predicted - truth) * torch.from_numpy(model.normalisation.scale)[:, None, None]).numpy()
+    known = torch.stack([case.valid[: len(model.variables)] for case in cases]).numpy()
+    meter = ErrorMeter(len(model.variables), model.grid.shape)
+    distance = distance_to_known(known, model.grid.periodic)
+    meter.add(error, hidden.numpy(), distance)
+    model.errors = meter.table()
+    expected = model.errors.errors(distance)[hidden.numpy()]
+    ratio = np.abs(error[hidden.numpy()]) / np.maximum(expected, 1e-30)
+    model.facts["within"] = [float((ratio <= times).mean()) for times in (1, 2)]
+
+
+def _save_state(
+    path: Path,
+    network: PConvUNet,
+    average: PConvUNet,
+    optimiser: torch.optim.Optimizer,
+    best: tuple[float, dict[str, Tensor]],
+    curve: list[tuple[int, float, float, float]],
+    done: int,
+    spent: float,
+) -> None:
+    with replacing(path) as temporary:
+        torch.save(
+            {
+                "config": asdict(network.config),
+                "network": network.state_dict(),
+                "average": average.state_dict(),
+                "optimiser": optimiser.state_dict(),
+                "best": best,
+                "curve": curve,
+                "done": done,
+                "spent": spent,
+            },
+            temporary,
+        )
+
+
+def _load_state(path: Path, config: UNetConfig) -> dict[str, Any]:
+    state: dict[str, Any] = torch.load(path, weights_only=True)
+    if state["config"] != asdict(config):
+        raise TrainingError(
+            f"{path.parent} holds a run with another network; resume with the options that it began with"
+        )
+    return state
+
+
+def write_curve(curve: list[tuple[int, float, float, float]], out: Path) -> None:
+    """The training curve as a table, and as a picture where matplotlib is installed."""
+    with replacing(out / CURVE_FILE) as temporary, temporary.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["step", "loss", "validation_rmse", "seconds"])
+        writer.writerows(
+            (step, f"{loss:.6g}", f"{score:.6g}", f"{seconds:.1f}") for step, loss, score, seconds in curve
+        )
+
+
+def draw_curve(out: Path) -> bool:
+    """``curve.png`` from ``curve.csv``; False where matplotlib is not installed."""
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError:
+        return False
+    rows = np.genfromtxt(out / CURVE_FILE, delimiter=",", names=True, ndmin=1)
+    figure = Figure(figsize=(6, 3.5))
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.plot(rows["step"], np.sqrt(rows["loss"]), label="training (root of the loss)")
+    axes.plot(rows["step"], rows["validation_rmse"], label="validation RMSE")
+    axes.set(xlabel="step", ylabel="standard deviations", yscale="log")
+    axes.legend()
+    figure.savefig(out / CURVE_PICTURE, dpi=110, bbox_inches="tight")
+    return True
