@@ -1,4 +1,4 @@
-"""A batch of torch tensors, (B, C, H, W) in 0..1, on any device; the same comes back. Needs pconv[torch]."""
+"""A batch of torch tensors, (B, C, H, W) in 0..1, on any device; the same comes back. Needs the extra torch."""
 
 import torch
 
