@@ -110,12 +110,12 @@ def hole(case, height, width):
 
 
 def mask_file(case, marked):
-    """The hole as a mask of another mode, between 50 % grey and white, or just below and black."""
-    grey = np.where(marked, 128, 127).astype(np.uint8)
+    """The hole as a mask of another mode, in 50 % grey."""
+    grey = np.where(marked, 128, 0).astype(np.uint8)
     if case["mask"] == "1":
         return saved(Image.fromarray(marked), "PNG")
     if case["mask"] == "I;16":
-        return saved(Image.fromarray(np.where(marked, 32768, 32767).astype(np.uint16)), "PNG")
+        return saved(Image.fromarray(np.where(marked, 32768, 0).astype(np.uint16)), "PNG")
     return saved(Image.fromarray(grey).convert(case["mask"]), "PNG")
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from pconv.errors import PconvError, how_to_install
+from pconv.errors import InputError, PconvError, how_to_install
 from pconv.inpainting.options import InpaintOptions
 
 if TYPE_CHECKING:
@@ -59,13 +59,19 @@ def inpaint_options(command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     def collect(**values: Any) -> None:
         given = {each.name: values.pop(each.name) for each in fields(InpaintOptions)}
-        command(options=InpaintOptions(**given), **values)
+        with wrong_usage(InputError):
+            options = InpaintOptions(**given)
+        command(options=options, **values)
 
     for each in reversed(fields(InpaintOptions)):
         known = each.metadata["help"]
-        number = {"type": click.IntRange(known.low, known.high), "metavar": "N"}
-        kind: dict[str, Any] = {"is_flag": True} if isinstance(each.default, bool) else number
-        collect = click.option(f"--{each.name}", default=each.default, help=known.text, **kind)(collect)
+        kind: dict[str, Any] = {"type": click.IntRange(known.low, known.high), "metavar": "N"}
+        if isinstance(each.default, bool):
+            kind = {"is_flag": True}
+        elif isinstance(each.default, tuple):
+            kind = {"metavar": "N,N"}
+        default = "" if isinstance(each.default, tuple) else each.default
+        collect = click.option(f"--{each.name}", default=default, help=known.text, **kind)(collect)
     return collect
 
 

@@ -63,7 +63,7 @@ def inpaint(
         codec_for(out.suffix)
         sources: list[HoleSource] = [parse_hole(text) for text in holes]
     if mask is not None:
-        sources.append(MaskFile(mask))
+        sources.append(MaskFile(mask, labels=options.label))
     picture = read_photo(photo)
     with wrong_usage(InputError):
         notes = [*picture.notes, *check_storable(picture, out.suffix, quality)]

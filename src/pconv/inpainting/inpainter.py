@@ -23,6 +23,7 @@ from pconv.inpainting.tiles import BYTES_PER_PIXEL, NetworkRunner, fill_holes
 from pconv.inpainting.windows import WindowedImage, array_image, photo_image
 from pconv.masks.morphology import dilate
 from pconv.masks.reader import hole_from_image
+from pconv.masks.rule import hole_from_values
 from pconv.models import BUNDLED, DEFAULT_MODEL, GRAPH, find_model
 
 AnyImage = TypeVar("AnyImage")
@@ -106,9 +107,9 @@ class Inpainter:
                 * a ``pconv.Photo``, as ``pconv.read_photo`` gives it.
 
                 What lies in the hole is never read, but for ``feather``; it may be NaN.
-            mask: what to fill, at the image's size: a PIL image (from 50 % grey = fill), an array ``(H, W)`` or
-                ``(H, W, 1)``, or a tensor ``(H, W)``, ``(1, H, W)``, for batches also ``(B, 1, H, W)``, of bool or
-                numbers (non-zero = fill). For a list: a list as long, or one for all.
+            mask: what to fill, at the image's size: a PIL image, an array ``(H, W)`` or ``(H, W, C)``, or a tensor
+                ``(H, W)``, ``(1, H, W)``, for batches also ``(B, 1, H, W)``. White is filled; see
+                ``pconv.masks.rule`` for what counts as white. For a list: a list as long, or one for all.
             options: how to fill; the defaults of ``pconv.InpaintOptions`` if None.
             changes: single options, such as ``seed=3``, in place of those of ``options``.
 
@@ -281,16 +282,30 @@ def hole_of_mask(mask: Mask, size: tuple[int, int], options: InpaintOptions | No
         InputError: another size, or everything is hole.
     """
     options = options or InpaintOptions()
+    notes: list[str] = []
     mask = _on_cpu(mask)
-    hole = hole_from_image(mask) if isinstance(mask, Image.Image) else np.asarray(mask) != 0
-    if hole.ndim == 3 and hole.shape[2] == 1:
-        hole = hole[..., 0]
+    if isinstance(mask, Image.Image):
+        hole = hole_from_image(mask, options.label, notes)
+    else:
+        hole = _hole_from_array(np.asarray(mask), options, notes)
+    for note in notes:
+        _log.warning(note)
     if hole.shape != tuple(size):
         got = f"{hole.shape[1]}x{hole.shape[0]}" if hole.ndim == 2 else f"an array of shape {hole.shape}"
         raise InputError(f"the mask is {got} and the image {size[1]}x{size[0]} pixels: they must be of one size")
     hole = dilate(~hole if options.invert else hole, options.grow)
     check_known(hole)
     return hole
+
+
+def _hole_from_array(mask: NDArray[Any], options: InpaintOptions, notes: list[str]) -> NDArray[np.bool_]:
+    """The hole of ``(H, W)`` greys or ``(H, W, C)`` with one grey or three colours, and alpha behind them."""
+    channels = mask.shape[2] if mask.ndim == 3 else 1
+    if mask.ndim not in (2, 3) or not 1 <= channels <= 4:
+        raise InputError(f"the mask is an array of shape {mask.shape}; give (H, W), or (H, W, C) with 1 to 4 channels")
+    colours = mask if mask.ndim == 2 else mask[..., : 1 if channels <= 2 else 3]
+    alpha = mask[..., -1] if channels in (2, 4) else None
+    return hole_from_values(colours, alpha=alpha, labels=options.label, notes=notes)
 
 
 def check_known(hole: NDArray[np.bool_]) -> None:
@@ -314,8 +329,11 @@ def _holes_of_batch(mask: Any, count: int, size: tuple[int, int], options: Inpai
 
 
 def _on_cpu(mask: Any) -> Any:
-    """A tensor's array, True = hole; anything else as it is."""
-    return mask.detach().cpu().bool().numpy() if _is_tensor(mask) else mask
+    """A tensor's array; anything else as it is."""
+    if not _is_tensor(mask):
+        return mask
+    tensor = mask.detach().cpu()
+    return (tensor.float() if tensor.is_floating_point() else tensor).numpy()  # numpy has no bfloat16
 
 
 def _is_tensor(thing: object) -> bool:

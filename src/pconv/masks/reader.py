@@ -1,14 +1,14 @@
 """The reader of masks: every mask file and mask image is read here. True = hole, to be filled.
 
-What is white marks the hole, from 50 % grey on. Colours count by their luminance, and transparent pixels as black.
+What in a mask marks the hole is the rule of ``pconv.masks.rule``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,17 +20,9 @@ from pconv.images.metadata import upright
 from pconv.images.photo import Photo
 from pconv.images.pillow import from_pil
 from pconv.images.reading import find_photos, read_photo
+from pconv.masks.rule import hole_from_values
 
 Hole = NDArray[np.bool_]
-
-WHITE_FROM = 0.5
-"""Part of the value range from which a mask's pixel is white."""
-
-_LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)
-"""ITU-R BT.601, as everywhere where a colour mask becomes grey."""
-
-_ROUNDING = 1e-6
-"""The sum of an even grey's three parts may be less than the grey by so much."""
 
 _VOTERS = 200
 _UNCLEAR = 0.4, 0.6
@@ -39,17 +31,19 @@ _UNCLEAR = 0.4, 0.6
 
 @dataclass(frozen=True)
 class MaskFile:
-    """A mask file that belongs to a photo: its white pixels are the hole.
+    """A mask file that belongs to a photo.
 
     Attributes:
         source: a file, or its bytes.
         fit: "exact": it must have the photo's size; "nearest": another size is stretched.
         name: for messages.
+        labels: values of a label map that are the hole.
     """
 
     source: Path | bytes
     fit: Literal["exact", "nearest"] = "exact"
     name: str = ""
+    labels: tuple[int, ...] = ()
 
     def hole(self, photo: Photo, notes: list[str] | None = None) -> Hole:
         """``(H, W)`` of the upright photo.
@@ -58,11 +52,12 @@ class MaskFile:
 
         Raises:
             ImageFileError: it cannot be read.
-            InputError: it has another size than the photo, and ``fit`` is "exact".
+            InputError: it has another size than the photo, and ``fit`` is "exact"; or it does not say what the hole
+                is.
         """
         name = self.name or (str(self.source) if isinstance(self.source, Path) else "the mask")
         mask = read_photo(self.source, name)
-        hole = hole_from_photo(mask)
+        hole = _named(name, mask, self.labels, notes)
         if hole.shape == (photo.height, photo.width):
             return hole
         turned = upright(hole, photo.metadata.orientation)
@@ -73,55 +68,74 @@ class MaskFile:
         if self.fit == "nearest":
             return _stretched(hole, photo.height, photo.width)
         raise InputError(
-            f"the mask {name} is {mask.width}x{mask.height} and the photo {photo.width}x{photo.height} pixels: "
+            f"{_the_mask(name)} is {mask.width}x{mask.height} and the photo {photo.width}x{photo.height} pixels: "
             "they must be of one size"
         )
 
 
-def read_mask(path: Path, white_is_hole: bool = True, white_from: float = WHITE_FROM) -> Hole:
+def read_mask(path: Path, white_is_hole: bool = True, bright_from: float = 0.5) -> Hole:
     """A mask file as ``(H, W)`` bool, True = hole, upright.
 
     Args:
         path: the file, of any format that photos may have.
-        white_is_hole: the masks' polarity; False: their black is the hole.
-        white_from: part of the value range at and above which a pixel is white.
+        white_is_hole: the masks' polarity; False: what marks the hole in other masks marks the known pixels.
+        bright_from: part of the range from which greys are white, in masks of more than two values.
 
     Raises:
         ImageFileError: the file cannot be read as an image.
+        InputError: the mask does not say what the hole is.
     """
-    white = hole_from_photo(read_photo(path, f"the mask {path}"), white_from)
+    white = _named(str(path), read_photo(path, f"the mask {path}"), (), None, bright_from)
     return white if white_is_hole else ~white
 
 
-def hole_from_photo(mask: Photo, white_from: float = WHITE_FROM) -> Hole:
-    """The white pixels of a mask, ``(H, W)`` bool.
-
-    Strokes of any colour on a transparent ground are a mask too: if nothing is white and some of it is transparent,
-    then the opaque pixels are the hole.
-    """
-    if mask.colour_channels == 1 and not mask.has_alpha and mask.palette is None:
-        return np.asarray(mask.pixels[..., 0] >= white_from * mask.white)
-    hole, opaque = np.zeros((mask.height, mask.width), bool), np.ones((mask.height, mask.width), bool)
-    for rows, values in rgb_strips(mask):
-        luminance = values @ _LUMINANCE
-        if (alpha := mask.alpha_of(rows, slice(None))) is not None:
-            share = alpha.astype(np.float32) / np.float32(mask.white if mask.palette is None else 255)
-            luminance = luminance * share
-            opaque[rows] = share >= 0.5
-        hole[rows] = luminance >= white_from - _ROUNDING
-    return opaque if not hole.any() and not opaque.all() else hole
+def _named(name: str, mask: Photo, labels: Collection[int], notes: list[str] | None, bright_from: float = 0.5) -> Hole:
+    """The hole of a mask, with the file's name in messages."""
+    mask_notes: list[str] = []
+    try:
+        hole = hole_from_photo(mask, labels, mask_notes, bright_from)
+    except InputError as error:
+        raise InputError(str(error).replace("the mask", _the_mask(name), 1)) from error
+    if notes is not None:
+        notes += [note.replace("the mask", _the_mask(name), 1) for note in mask_notes]
+    return hole
 
 
-def hole_from_image(image: Image.Image) -> Hole:
-    """The white pixels of a Pillow image, as ``hole_from_photo`` finds them.
+def _the_mask(name: str) -> str:
+    return name if name.startswith("the mask") else f"the mask {name}"
+
+
+def hole_from_photo(
+    mask: Photo, labels: Collection[int] = (), notes: list[str] | None = None, bright_from: float = 0.5
+) -> Hole:
+    """What a mask marks, ``(H, W)`` bool, by the rule of ``pconv.masks.rule``; see there for the arguments.
 
     Raises:
-        InputError: a mode in which nothing is known to be white, such as "F".
+        InputError: the mask does not say what the hole is.
     """
+    how: dict[str, Any] = {"alpha": mask.alpha, "labels": labels, "bright_from": bright_from, "notes": notes}
+    if mask.palette is not None:
+        return hole_from_values(mask.pixels[..., 0], palette=mask.palette.colours, **how)
+    values = mask.pixels[..., : mask.colour_channels]
+    if mask.mode.startswith(("CMYK", "YCbCr")):
+        strips = [np.rint(colours * mask.white).astype(values.dtype) for _, colours in rgb_strips(mask)]
+        values = np.concatenate(strips)
+    return hole_from_values(values, **how)
+
+
+def hole_from_image(image: Image.Image, labels: Collection[int] = (), notes: list[str] | None = None) -> Hole:
+    """What a Pillow image marks, as ``hole_from_photo`` finds it.
+
+    Raises:
+        InputError: the mask does not say what the hole is, or its mode has no black and white, such as "LAB".
+    """
+    if image.mode in ("F", "I"):
+        return hole_from_values(np.asarray(image), labels=labels, notes=notes)
     try:
-        return hole_from_photo(from_pil(image))
+        photo = from_pil(image)
     except InputError as error:
         raise InputError(f"a mask of mode {image.mode!r} has no known white; save it as grey or RGB") from error
+    return hole_from_photo(photo, labels, notes)
 
 
 def find_masks(folder: Path) -> list[Path]:
@@ -146,7 +160,10 @@ def detect_polarity(paths: Sequence[Path]) -> bool:
     voters = paths[:: max(len(paths) // _VOTERS, 1)]
     parts = [part for part in (float(read_mask(path).mean()) for path in voters) if 0 < part < 1]
     if not parts:
-        raise InputError(f"all masks are empty: the {len(voters)} looked at have one colour each, like {voters[0]}")
+        raise InputError(
+            f"cannot tell whether white means hole: each of the {len(voters)} masks that were looked at has one value "
+            f"only, such as {voters[0]}"
+        )
     median = float(np.median(parts))
     if _UNCLEAR[0] <= median <= _UNCLEAR[1]:
         raise InputError(

@@ -17,7 +17,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,12 +42,21 @@ LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)
 """ITU-R BT.601."""
 
 
+class _Reading(NamedTuple):
+    """How a mask is read, and where notes go."""
+
+    labels: Collection[int]
+    bright_from: float
+    notes: list[str]
+
+
 def hole_from_values(
     values: Values,
     *,
     alpha: Values | None = None,
     palette: NDArray[np.uint8] | None = None,
     labels: Collection[int] = (),
+    bright_from: float = 0.5,
     notes: list[str] | None = None,
 ) -> Hole:
     """The hole that a mask marks, by the table of this module.
@@ -58,6 +67,7 @@ def hole_from_values(
         alpha: ``(H, W)``, of the type and scale of ``values``; of a palette's entries in 0..255.
         palette: ``(N, 3)``, colours in 0..255 of the indices in ``values``.
         labels: values of a label map that are the hole; none chosen: a label map is refused.
+        bright_from: part of the range from which other greys are the hole.
         notes: sentences for the user are added to it.
 
     Returns:
@@ -66,13 +76,12 @@ def hole_from_values(
     Raises:
         InputError: the values do not say what the hole is; the message names them and what to do.
     """
-    notes = [] if notes is None else notes
+    reading = _Reading(labels, bright_from, [] if notes is None else notes)
     values = values[..., 0] if values.ndim == 3 and values.shape[2] == 1 else values
     if values.dtype == bool:
-        return (
-            values.copy() if values.ndim == 2 else _of_greys(_luminance(values.astype(np.uint8) * 255), labels, notes)
-        )
+        return values.copy() if values.ndim == 2 else _of_greys(_luminance(values.astype(np.uint8) * 255), reading)
     if palette is not None:
+        values = np.minimum(values, len(palette) - 1)
         used = np.flatnonzero(np.bincount(values.ravel(), minlength=len(palette)))
         colours = palette[used]
         if labels or (len(used) > 2 and not _nearly_grey(colours, 255)):
@@ -83,17 +92,17 @@ def hole_from_values(
     if alpha is not None and alpha.size and alpha.min() != alpha.max():
         visible = values[alpha > 0]
         if (visible == visible[0]).all():
-            notes.append("the mask has one colour, so its opaque part is filled")
-            return _of_greys(alpha, labels, notes)
+            reading.notes.append("the mask has one colour, so its opaque part is filled")
+            return _of_greys(alpha, reading)
         values = _times(values, alpha)
-    return _of_greys(values, labels, notes) if values.ndim == 2 else _of_colours(values, labels, notes)
+    return _of_greys(values, reading) if values.ndim == 2 else _of_colours(values, reading)
 
 
-def _of_colours(values: Values, labels: Collection[int], notes: list[str]) -> Hole:
+def _of_colours(values: Values, reading: _Reading) -> Hole:
     full = _full_scale(values)
     if _nearly_grey(values, full):
         equal = (values == values[..., :1]).all()
-        return _of_greys(values[..., 0] if equal else _luminance(values), labels, notes)
+        return _of_greys(values[..., 0] if equal else _luminance(values), reading)
     first = values[0, 0]
     differs = (values != first).any(axis=2)
     second = values[differs][0] if differs.any() else first
@@ -104,13 +113,13 @@ def _of_colours(values: Values, labels: Collection[int], notes: list[str]) -> Ho
         )
     hole = ~differs if first.any() else differs
     marked = first if first.any() else second
-    notes.append(f"the mask is black and {_shown(marked, full)}: {_shown(marked, full)} is filled")
+    reading.notes.append(f"the mask is black and {_shown(marked, full)}: {_shown(marked, full)} is filled")
     return np.asarray(hole)
 
 
-def _of_greys(values: Values, labels: Collection[int], notes: list[str]) -> Hole:
-    if labels:
-        return _of_labels(values, labels)
+def _of_greys(values: Values, reading: _Reading) -> Hole:
+    if reading.labels:
+        return _of_labels(values, reading.labels)
     low, high = values.min(), values.max()
     full = _full_scale(values)
     if low == high:
@@ -123,7 +132,7 @@ def _of_greys(values: Values, labels: Collection[int], notes: list[str]) -> Hole
     bright: Hole = values == high
     if (bright | (values == low)).all():
         if high != full:
-            notes.append(f"the mask has the values {low:g} and {high:g}: {high:g} is filled")
+            reading.notes.append(f"the mask has the values {low:g} and {high:g}: {high:g} is filled")
         return bright
     if np.issubdtype(values.dtype, np.integer) and low >= 0 and high < LABELS_BELOW:
         found = np.flatnonzero(np.bincount(values.ravel().astype(np.uint8)))
@@ -134,10 +143,11 @@ def _of_greys(values: Values, labels: Collection[int], notes: list[str]) -> Hole
             )
     if low < 0 or high > full:
         raise InputError(f"the mask has values of {low:g} to {high:g}; give values of 0 to {full:g}")
+    lowest = reading.bright_from * full
     soft = np.count_nonzero((values > SOFT[0] * full) & (values < SOFT[1] * full)) / values.size
     if soft > MANY_SOFT:
-        notes.append(f"{soft:.0%} of the mask is neither dark nor bright; it is filled from {full / 2:g} on")
-    return np.asarray(values >= (full / 2 if full == 1 else full // 2 + 1))
+        reading.notes.append(f"{soft:.0%} of the mask is neither dark nor bright; it is filled from {lowest:g} on")
+    return np.asarray(values >= lowest)
 
 
 def _of_labels(values: Values, labels: Collection[int]) -> Hole:

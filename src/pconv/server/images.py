@@ -80,9 +80,8 @@ def decode_image_and_mask(
         photo = read_photo(image, "the image", config.max_pixels)
     notes = [*photo.notes, *_check_storable(photo, options)]
     with _decoding("the mask"):
-        hole = hole_of(
-            photo, [MaskFile(mask, name="the mask")], options.fill.invert, options.fill.grow, mask_notes := []
-        )
+        source = MaskFile(mask, name="the mask", labels=options.fill.label)
+        hole = hole_of(photo, [source], options.fill.invert, options.fill.grow, mask_notes := [])
     if hole.all():
         message = "the mask marks the whole photo, so nothing is known to fill it from (inverted mask?)"
         raise ApiError(422, "all_hole", message)

@@ -35,7 +35,13 @@ def _schema(option: Field[Any]) -> dict[str, Any]:
     kind = {"type": "integer", "minimum": known.low, "maximum": known.high}
     if isinstance(option.default, bool):
         kind = {"type": "boolean"}
-    return {**kind, "default": option.default, "description": known.text}
+    elif isinstance(option.default, tuple):
+        kind = {"type": "string", "pattern": "^[0-9]*(,[0-9]+)*$"}
+    return {
+        **kind,
+        "default": option.default or "" if kind["type"] == "string" else option.default,
+        "description": known.text,
+    }
 
 
 FILL_SCHEMA = {option.name: _schema(option) for option in fields(InpaintOptions)}
