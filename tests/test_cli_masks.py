@@ -96,7 +96,7 @@ def test_augment_refuses_in_a_sentence(masks, tmp_path):
         Image.new("L", (50, 50)).save(path)
     empty = pconv("masks", "augment", masks, "-o", tmp_path / "out")
     assert empty.exit_code == 1
-    assert "all masks are empty" in empty.output
+    assert "has one value only" in empty.output
     given = pconv("masks", "augment", masks, "-o", tmp_path / "out", "--polarity", "white-hole")
     assert given.exit_code == 1
     assert "among 100 augmented masks" in given.output

@@ -227,7 +227,7 @@ class Worker:
             notes = [*photo.notes, *check_storable(photo, suffix, options.quality)]
             sources = list(options.holes)
             if mask_file is not None:
-                sources.append(MaskFile(mask_file, options.fit, item.mask or ""))
+                sources.append(MaskFile(mask_file, options.fit, item.mask or "", options.inpaint.label))
             hole = hole_of(photo, sources, options.inpaint.invert, options.inpaint.grow, notes)
             content = None
             if hole.any():
