@@ -148,7 +148,7 @@ def _mode(photo: Photo, codec: Codec) -> str | None:
     mode = photo.mode
     if photo.palette is not None and not (mode in codec.modes and _palette_fits(photo, codec)):
         mode = "RGBA" if photo.has_alpha else "RGB"
-    if photo.colour_key is not None and codec.name != "PNG":
+    if photo.colour_key is not None and not codec.colour_key:
         mode = _WITH_ALPHA[mode]
     while mode not in codec.modes and mode in _WIDER:
         mode = _WIDER[mode]
@@ -178,7 +178,7 @@ def _hindrance(photo: Photo, codec: Codec) -> str:
         return "CMYK inks"
     if _is_transparent(photo) and not {"RGBA", "LA"} & codec.modes and codec.transparent_palette == "no":
         return "transparency"
-    return "many colours" if codec.name == "GIF" else f"mode {photo.mode}"
+    return "many colours" if "RGB" not in codec.modes else f"mode {photo.mode}"
 
 
 def _metadata_for(codec: Codec, photo: Photo, mode: str) -> Metadata:

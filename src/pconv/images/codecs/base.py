@@ -53,6 +53,7 @@ class Codec:
         suffixes: of its files, in lower case, with the dot; the most usual first.
         modes: the photos' modes that it stores without changing a value.
         transparent_palette: whether an entry of its palettes may be transparent: "no", "one" (GIF) or "any" (PNG).
+        colour_key: whether it can declare one stored colour transparent.
         lossy: whether it changes values a little: "always", "optional" (WebP) or "never".
         longest_side: in pixels.
         holds: which metadata it can store: "EXIF", "XMP", "colour profile", "resolution", "comment", "texts".
@@ -66,6 +67,7 @@ class Codec:
     plugin: ClassVar[type[ImageFile.ImageFile]]
     modes: ClassVar[frozenset[str]]
     transparent_palette: ClassVar[Literal["no", "one", "any"]] = "no"
+    colour_key: ClassVar[bool] = False
     lossy: ClassVar[Literal["always", "optional", "never"]] = "never"
     longest_side: ClassVar[int] = 2**31 - 1
     holds: ClassVar[frozenset[str]] = COMMON

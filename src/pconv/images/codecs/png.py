@@ -39,6 +39,7 @@ class Png(Codec):
     plugin = PngImagePlugin.PngImageFile
     modes = DEEP | {"1", "L", "LA", "P", "RGB", "RGBA"}
     transparent_palette = "any"
+    colour_key = True
     holds = COMMON | {"resolution", "comment", "texts"}
 
     def metadata(self, data: bytes, image: Any) -> tuple[Metadata, list[str]]:
