@@ -81,7 +81,7 @@ def wins_and_losses(results: Results) -> list[str]:
                 gap = with_interval(results.difference(other, metric, CELLS), metric.digits, sign=True)
                 others[results.verdict(other, metric, CELLS)].append(f"{other.label} ({gap})")
         words = {"better": "ahead of", "worse": "**behind**", "undecided": "undecided against"}
-        parts = [f"{words[kind]} {', '.join(names)}" for kind, names in others.items() if names]
+        parts = [f"{words[kind]} {'; '.join(names)}" for kind, names in others.items() if names]
         if parts:
             lines.append(f"{metric.title}: {'; '.join(parts)}")
     return lines
