@@ -38,7 +38,7 @@ def save_network(
     Args:
         recipe: how the weights came to be, anything JSON can hold.
         dtype: stored precision of floating-point tensors (``torch.float16`` halves the file); None keeps theirs.
-        beside: further tensors for :func:`load_tensors`, such as a grid's coordinates.
+        beside: further tensors for ``load_tensors``, such as a grid's coordinates.
     """
     tensors = {
         name: (tensor.to(dtype) if dtype and tensor.is_floating_point() else tensor).contiguous().cpu()
@@ -116,7 +116,7 @@ def load_network(path: Path, device: torch.device | str = "cpu") -> tuple[PConvU
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors that :func:`save_network` wrote beside the network, by their names."""
+    """The tensors that ``save_network`` wrote beside the network, by their names."""
     with safe_open(path, "pt") as file:
         names = [name for name in file.keys() if name.startswith(BESIDE)]  # noqa: SIM118 (not a dict)
         return {name.removeprefix(BESIDE): file.get_tensor(name) for name in names}

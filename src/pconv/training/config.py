@@ -40,7 +40,7 @@ class Stage(_Checked):
     """The paper's; perceptual and style need VGG-16's weights."""
     balance: float = Field(0.0, ge=0, le=1)
     """From 0 to 1, how much small holes count in L_hole: 0 is the paper's mean over the whole image, 1 the mean over
-    each image's hole (:func:`pconv.training.losses.hole_loss`)."""
+    each image's hole (``pconv.training.losses.hole_loss``)."""
     composite_only: bool = False
     """The perceptual and style terms look at the composite alone; the paper's look at the output too."""
     hole_ratio: tuple[Ratio, Ratio] = (0.01, 0.6)
