@@ -14,7 +14,7 @@ from pconv.batch import worker
 from pconv.batch.job import Job, in_shard, make_plan, run
 from pconv.batch.manifest import Entry, open_manifest, read_history, remove_leftovers
 from pconv.batch.storage import open_folder
-from pconv.batch.worker import BatchOptions, MemoryBudget
+from pconv.batch.worker import BatchOptions
 from pconv.errors import ImageFileError, InputError, ModelError
 from pconv.inpainting.options import InpaintOptions
 from pconv.masks.sources import Rectangle
@@ -425,60 +425,34 @@ def test_a_killed_run_to_a_url_leaves_parts_that_count(tmp_path, monkeypatch):
     assert make_plan(job).skipped == 6
 
 
-def test_a_memory_budget_lets_one_in_and_makes_the_next_wait():
-    budget, order = MemoryBudget(10), []
-
-    def second():
-        with budget.reserved(5):
-            order.append("second")
-
-    thread = threading.Thread(target=second)
-    with budget.reserved(50):
-        thread.start()
-        time.sleep(0.05)
-        assert order == []
-    thread.join(5)
-    assert order == ["second"]
-
-
-@pytest.mark.parametrize(
-    ("memory", "photos", "fills"),
-    [
-        (2 * 200 * 300 * 3 * 2, 2, 1),  # room for two decoded photos, each twice
-        (int(3.5 * worker.BYTES_PER_PIXEL * 200 * 300), 6, 3),
-    ],
-)
-def test_photos_in_memory_and_fills_at_a_time_are_bounded_by_their_bytes(tmp_path, memory, photos, fills):
+def test_photos_in_memory_are_bounded_by_their_bytes(tmp_path, monkeypatch):
     make_folders(tmp_path, 18, size=(200, 300))
     now, most = Counter(), Counter()
 
-    def count(what, change):
-        now[what] += change
-        most[what] = max(most[what], now[what])
+    def count(change):
+        now["photos"] += change
+        most["photos"] = max(most["photos"], now["photos"])
 
     def read_photo(*arguments):
-        count("photos", 1)
+        count(1)
         return read(*arguments)
 
     def encode_photo(*arguments):
         content = encode(*arguments)
-        count("photos", -1)
+        count(-1)
         return content
 
     def slow(photo, hole):
-        count("fills", 1)
         time.sleep(0.02)
-        count("fills", -1)
         return invert(photo, hole)
 
     read, encode = worker.read_photo, worker.encode_photo
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(worker, "read_photo", read_photo)
-        patch.setattr(worker, "encode_photo", encode_photo)
-        summary, _ = go(job_in(tmp_path, options=BatchOptions(network={"max_memory": memory})), slow, workers=6)
+    monkeypatch.setattr(worker, "read_photo", read_photo)
+    monkeypatch.setattr(worker, "encode_photo", encode_photo)
+    room_for_two = 2 * 200 * 300 * (2 * 3 + 16)
+    summary, _ = go(job_in(tmp_path, options=BatchOptions(network={"max_memory": room_for_two})), slow, workers=6)
     assert summary.done == 18
-    assert 1 < most["photos"] <= photos
-    assert most["fills"] == fills
+    assert most["photos"] == 2
 
 
 def test_an_entry_survives_its_line():

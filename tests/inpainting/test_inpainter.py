@@ -1,4 +1,6 @@
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from time import sleep
 
 import numpy as np
 import pytest
@@ -10,7 +12,8 @@ from PIL import Image
 import pconv
 from pconv import Inpainter, InputError, ModelError, PConvUNet, UNetConfig, save_network
 from pconv.images.reading import read_photo
-from pconv.inpainting.inpainter import _cached_inpainter
+from pconv.inpainting.inpainter import LEAST_PIXELS, _cached_inpainter
+from pconv.inpainting.tiles import BYTES_PER_PIXEL
 from pconv.masks.reader import MaskFile
 
 
@@ -210,3 +213,31 @@ def test_a_model_whose_training_diverged_is_refused(tmp_path):
     save_network(net, tmp_path / "nan.safetensors", {})
     with pytest.raises(ModelError, match="output is not finite"):
         Inpainter(tmp_path / "nan.safetensors", device="cpu")(picture(20, 20, 3, np.uint8), some_hole(20, 20))
+
+
+class Counting:
+    """A backend that counts how many of its runs go on at a time."""
+
+    name, device, precision, path, recipe, channels, multiple = "counting", "cpu", "fp32", Path("none"), {}, 3, 16
+    noise = estimates = False
+
+    def __init__(self):
+        self.now = self.most = 0
+
+    def fill(self, images, holes, **_):
+        self.now += 1
+        self.most = max(self.most, self.now)
+        sleep(0.02)
+        self.now -= 1
+        return np.where(holes, np.float32(0.5), images)
+
+
+@pytest.mark.parametrize(("side", "most"), [(128, 4), (256, 1)])
+def test_runs_in_several_threads_take_at_most_max_memory_together(side, most):
+    backend = Counting()
+    inpainter = Inpainter(backend=backend, max_memory=LEAST_PIXELS * BYTES_PER_PIXEL)
+    image, hole = picture(side, side, 3, np.uint8), some_hole(side, side)
+    with ThreadPoolExecutor(8) as pool:
+        fills = list(pool.map(lambda _: inpainter(image, hole), range(24)))
+    assert all(np.array_equal(each, fills[0]) for each in fills)
+    assert backend.most == most

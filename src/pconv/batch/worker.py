@@ -10,27 +10,23 @@ import socket
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, as_completed, wait
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path, PurePosixPath
-from threading import Condition, Event
+from threading import Event
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from pconv.batch.manifest import DONE, FAILED, UNCHANGED, Entry
 from pconv.batch.storage import Folder
 from pconv.errors import ImageFileError, ModelError, PconvError
 from pconv.files import sha256_of
-from pconv.images.photo import Photo
 from pconv.images.reading import read_photo
 from pconv.images.writing import check_storable, encode_photo
 from pconv.inpainting.inpainter import MAX_MEMORY, Inpainter, check_known
 from pconv.inpainting.options import InpaintOptions
-from pconv.inpainting.regions import LARGE
-from pconv.inpainting.tiles import BYTES_PER_PIXEL, REVISION
+from pconv.inpainting.tiles import REVISION, MemoryBudget
 from pconv.masks.reader import MaskFile
 from pconv.masks.sources import HoleSource, hole_of, with_opaque_fills
 from pconv.models import DEFAULT_MODEL, find_model
@@ -38,8 +34,8 @@ from pconv.models import DEFAULT_MODEL, find_model
 _COPIES = 2
 """A photo is in memory as it was and filled."""
 
-_REGION_BYTES = 16
-"""What a fill keeps for each pixel of the photo beside the network: rows of tiles and maps."""
+_MAP_BYTES = 16
+"""What a fill keeps for each pixel of the photo: the hole, and colours that do not belong to one tile alone."""
 
 _FATAL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 """Errors of writing that every further photo would have too."""
@@ -113,26 +109,6 @@ class Folders(NamedTuple):
     out: Folder
 
 
-class MemoryBudget:
-    """Bytes that several threads share. One that asks for more than there are waits until it is the only one."""
-
-    def __init__(self, total: int) -> None:
-        self._total, self._used, self._changed = total, 0, Condition()
-
-    @contextmanager
-    def reserved(self, wanted: int) -> Iterator[None]:
-        """Wait for ``wanted`` bytes, and have them in the block."""
-        with self._changed:
-            self._changed.wait_for(lambda: not self._used or self._used + wanted <= self._total)
-            self._used += wanted
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._used -= wanted
-                self._changed.notify_all()
-
-
 class Worker:
     """Reads, fills and writes photos with one network.
 
@@ -143,8 +119,8 @@ class Worker:
         prefix: begins the names of temporary files.
         inpainter: the network; opened as ``options`` say if None.
 
-    Pillow and the network's runtimes release Python's global lock, so threads suffice. Two budgets of ``max_memory``
-    bytes bound the memory: one for decoded photos, one for fills at a time. A fill of a large photo needs all of it.
+    Pillow and the network's runtimes release Python's global lock, so threads suffice. Photos in memory take at most
+    ``max_memory`` bytes together, or those of one photo if it is larger; the network's runs take as many.
     """
 
     def __init__(
@@ -157,7 +133,7 @@ class Worker:
     ) -> None:
         self._folders, self._options, self._settings_hash, self._prefix = folders, options, settings_hash, prefix
         self._inpainter = inpainter or Inpainter(**options.network)
-        self._photos, self._fills = MemoryBudget(options.max_memory), MemoryBudget(options.max_memory)
+        self._memory = MemoryBudget(options.max_memory)
         self._name = f"{socket.gethostname()}:{os.getpid()}"
 
     def run(
@@ -222,7 +198,7 @@ class Worker:
             hashes["mask"] = hash_of(mask_file)
         if unchanged := self._unchanged(item, hashes):
             return unchanged
-        with self._photos.reserved(_COPIES * _decoded_bytes(photo_file)):
+        with self._memory.reserved(_bytes_of_photo(photo_file)):
             photo = read_photo(photo_file, item.photo)
             notes = [*photo.notes, *check_storable(photo, suffix, options.quality)]
             sources = list(options.holes)
@@ -231,7 +207,9 @@ class Worker:
             hole = hole_of(photo, sources, options.inpaint.invert, options.inpaint.grow, notes)
             content = None
             if hole.any():
-                photo = self._fill(with_opaque_fills(photo, sources), hole, notes)
+                check_known(hole)
+                notes += self._inpainter.notes(options.inpaint)
+                photo = self._inpainter.fill_photo(with_opaque_fills(photo, sources), hole, options.inpaint)
             else:
                 notes.append("nothing is marked as hole, so this is the photo as it was")
                 if suffix.lower() == PurePosixPath(item.photo).suffix.lower():
@@ -250,13 +228,6 @@ class Worker:
             hashes={**hashes, "out": hash_of(content)},
             stamps={**item.stamps, "out": stamp},
         )
-
-    def _fill(self, photo: Photo, hole: NDArray[np.bool_], notes: list[str]) -> Photo:
-        check_known(hole)
-        notes += self._inpainter.notes(self._options.inpaint)
-        needed = BYTES_PER_PIXEL * min(hole.size, LARGE) + _REGION_BYTES * hole.size
-        with self._fills.reserved(min(needed, self._options.max_memory)):
-            return self._inpainter.fill_photo(photo, hole, self._options.inpaint)
 
     def _unchanged(self, item: WorkItem, hashes: dict[str, str]) -> Entry | None:
         """The earlier entry with today's stamps, if no content has changed, only times."""
@@ -289,11 +260,12 @@ def hash_of(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _decoded_bytes(content: bytes) -> int:
-    """About what an image takes in memory, from the first bytes of its file; 0 where they do not say it."""
+def _bytes_of_photo(content: bytes) -> int:
+    """About what a photo takes in memory, from the first bytes of its file; 0 where they do not say it."""
     try:
         with Image.open(io.BytesIO(content)) as image:
-            return image.width * image.height * max(len(image.getbands()), 3) * (2 if "16" in image.mode else 1)
+            decoded = max(len(image.getbands()), 3) * (2 if "16" in image.mode else 1)
+            return image.width * image.height * (_COPIES * decoded + _MAP_BYTES)
     except Exception:  # what is wrong with it is reported when it is read
         return 0
 

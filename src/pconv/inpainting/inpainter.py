@@ -19,7 +19,7 @@ from pconv.images.photo import Photo
 from pconv.images.pillow import from_pil
 from pconv.inpainting.backends import Backend, open_backend
 from pconv.inpainting.options import InpaintOptions
-from pconv.inpainting.tiles import BYTES_PER_PIXEL, NetworkRunner, fill_holes
+from pconv.inpainting.tiles import BYTES_PER_PIXEL, MemoryBudget, NetworkRunner, fill_holes
 from pconv.inpainting.windows import WindowedImage, array_image, photo_image
 from pconv.masks.morphology import dilate
 from pconv.masks.reader import hole_from_image
@@ -54,7 +54,8 @@ class Inpainter:
             ``pconv.inpainting.backends.Backend`` that is open already; ``model``, ``device`` and ``precision``
             then stay unused.
         precision: "fp32", "bf16", or "auto": bf16 with the torch backend where the device computes in it, else fp32.
-        max_memory: bytes that filling may take beside the image itself; larger images are filled in tiles.
+        max_memory: bytes that filling may take beside the image itself, in all threads together; larger images are
+            filled in tiles.
 
     Attributes:
         backend: what computes, with its ``name``, ``device``, ``precision``, ``path`` and ``recipe``.
@@ -83,6 +84,7 @@ class Inpainter:
         )
         self._precision = precision
         self._max_memory = self._memory = max_memory
+        self._budget = MemoryBudget(max_memory)
 
     @overload
     def __call__(self, image: Image_, mask: Mask, options: InpaintOptions | None = None, **changes: Any) -> Image_: ...
@@ -218,7 +220,7 @@ class Inpainter:
             if not hole.any():
                 return result
             backend, memory = self.backend, self._memory
-            runner = NetworkRunner(backend, memory, options.seed if backend.noise else 0, before_run)
+            runner = NetworkRunner(backend, memory, options.seed if backend.noise else 0, before_run, self._budget)
             try:
                 all_unknown = hole if unknown is None else unknown
                 fill_holes(runner, windows, all_unknown, wanted=hole, feather=options.feather)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from threading import Condition
 from typing import NamedTuple
 
 import numpy as np
@@ -38,6 +40,26 @@ Hole = NDArray[np.bool_]
 Colours = NDArray[np.float32]
 
 
+class MemoryBudget:
+    """Bytes that several threads share. One that asks for more than there are waits until it is the only one."""
+
+    def __init__(self, total: int) -> None:
+        self._total, self._used, self._changed = total, 0, Condition()
+
+    @contextmanager
+    def reserved(self, wanted: int) -> Iterator[None]:
+        """Wait for ``wanted`` bytes, and have them in the block."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._used or self._used + wanted <= self._total)
+            self._used += wanted
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._used -= wanted
+                self._changed.notify_all()
+
+
 @dataclass(frozen=True)
 class NetworkRunner:
     """Runs the network for one fill.
@@ -47,12 +69,14 @@ class NetworkRunner:
         memory: bytes that the network and the images made for it may take.
         seed: 0 to SEEDS - 1: which texture a network with noise inputs gives the holes.
         before_run: called before each run of the network. What it raises ends the fill.
+        budget: what runs in several threads may take together.
     """
 
     backend: Backend
     memory: int
     seed: int = 0
     before_run: Callable[[], None] | None = None
+    budget: MemoryBudget = field(default_factory=lambda: MemoryBudget(0))
 
     def run(self, known: Colours, unknown: Hole, origin: tuple[int, int], estimated: Hole | None = None) -> Colours:
         """Fill ``(C, h, w)`` colours where ``(h, w)`` ``unknown`` is True.
@@ -76,7 +100,8 @@ class NetworkRunner:
         elif estimated is not None:
             unknown = unknown & ~estimated
         image, hole = np.ascontiguousarray(known[None]), np.ascontiguousarray(unknown[None, None])
-        filled: Colours = self.backend.fill(image, hole, seed=self.seed, origin=origin, estimate=estimate)[0]
+        with self.budget.reserved(BYTES_PER_PIXEL * hole.size):
+            filled: Colours = self.backend.fill(image, hole, seed=self.seed, origin=origin, estimate=estimate)[0]
         if not np.isfinite(filled).all():
             raise ModelError("the model's output is not finite: its training diverged; use another checkpoint")
         return filled
