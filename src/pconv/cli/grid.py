@@ -95,7 +95,6 @@ def train(
     Steps for early stopping and for the error estimate are held out as blocks of time.
     """
     with needs_extra("grid"):
-        from pconv.grid.masks import read_mask
         from pconv.grid.training import Data, TrainOptions, draw_curve
         from pconv.grid.training import train as run
         from pconv.nn.devices import resolve_device
@@ -108,8 +107,7 @@ def train(
             data = Data(values, series.times, series.grid, variables, units)
             patterns = None
             if gaps not in (None, "own", "made"):
-                maps = read_mask(gaps or "", series.grid, None).maps
-                patterns = maps[:, None].repeat(len(variables), axis=1)
+                patterns = _patterns(gaps or "", series, variables)
             options = TrainOptions(
                 gaps=gaps if patterns is None else None, device=str(resolve_device(device)), **settings
             )
@@ -175,8 +173,7 @@ def fill(
 
         with wrong_usage(InputError, ModelError):
             loaded = load_model(model)
-            reading["area"] = loaded.grid.degrees if reading["area"] is None else reading["area"]
-            reading["periodic"] = loaded.grid.periodic if reading["periodic"] is None else reading["periodic"]
+            reading = _as_trained(reading, loaded)
             targets = _targets(paths, out)
             series = _open(paths, variables, reading, need_time=False)
             scan = _counts(series)
@@ -201,6 +198,82 @@ def fill(
         click.echo(text + (f" ({', '.join(reasons)})" if reasons else ""))
     for target in targets:
         click.echo(str(target))
+
+
+@grid.command()
+@_series_options
+@click.option("--model", required=True, type=PathType, help="Folder or file that pconv grid train wrote.")
+@click.option("-o", "--output", "out", type=PathType, required=True, help="Folder of the report; made if missing.")
+@click.option("--gaps", help="own, made, or FILE[:VARIABLE] of gap patterns, non-zero = gap.  [default: own if any]")
+@click.option("--most", type=click.IntRange(min=1), default=120, show_default=True, help="Steps to measure, at most.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the gaps.")
+@_device
+def evaluate(
+    paths: tuple[Path, ...],
+    variables: tuple[str, ...],
+    reading: dict[str, Any],
+    model: Path,
+    out: Path,
+    gaps: str | None,
+    most: int,
+    seed: int,
+    device: str,
+) -> None:
+    """Is the model worth it? Hide known cells of FILE..., fill them, and compare with other methods.
+
+    Steps that the model was trained on are left out. The folder gets report.html, scores.csv and summary.json.
+    """
+    with needs_extra("grid"):
+        from pconv.grid.evaluate import evaluate as run
+        from pconv.grid.model import load_model
+        from pconv.grid.page import write_report
+        from pconv.nn.devices import resolve_device
+
+        with wrong_usage(InputError, ModelError):
+            loaded = load_model(model)
+            series = _open(paths, variables, _as_trained(reading, loaded))
+            _counts(series)
+            units = {n: str(a.get("units", "")) for n, a in zip(series.variables, series.attributes, strict=True)}
+            loaded.check(series.grid, units, str(paths[0]))
+            values = series.read(0, len(series))[0]
+            patterns = None
+            if gaps not in (None, "own", "made"):
+                patterns, gaps = _patterns(gaps or "", series, variables), None
+            with click.progressbar(
+                length=8, label="evaluating", file=sys.stderr, hidden=not sys.stderr.isatty(), item_show_func=str
+            ) as bar:
+                found = run(
+                    loaded, values, series.times, gaps, patterns, seed, str(resolve_device(device)), most,
+                    lambda method: bar.update(1, method),
+                )  # fmt: skip
+        make_folder(out)
+        with writing_to(out):
+            write_report(found, out, _typed())
+    for text in found.notes:
+        _note(text)
+    for name in variables:
+        for method, scores in found.scores[name].items():
+            click.echo(f"{name}  {method:<20} RMSE {scores.rmse:<8.3g} MAE {scores.mae:<8.3g} bias {scores.bias:.2g}")
+        one, two = found.within[name]
+        click.echo(
+            f"{name}: the truth lies within one expected error in {one:.0%} of the cells, within two in {two:.0%}"
+        )
+    for name in variables:
+        click.echo(found.verdict(name))
+    click.echo(str(out / "report.html"))
+
+
+def _patterns(text: str, series: Series, variables: tuple[str, ...]) -> Any:
+    """Gap patterns of a file, ``(N, V, H, W)``."""
+    from pconv.grid.masks import read_mask
+
+    return read_mask(text, series.grid, None).maps[:, None].repeat(len(variables), axis=1)
+
+
+def _as_trained(reading: dict[str, Any], model: Any) -> dict[str, Any]:
+    """Read a file as the model's was read, where the user does not say."""
+    known = {"area": model.grid.degrees, "periodic": model.grid.periodic}
+    return reading | {name: value for name, value in known.items() if reading[name] is None}
 
 
 def _targets(paths: tuple[Path, ...], out: Path) -> list[Path]:

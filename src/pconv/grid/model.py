@@ -17,6 +17,7 @@ from pconv.errors import InputError, ModelError
 from pconv.files import sha256_of
 from pconv.grid.axes import Bools, Grid
 from pconv.grid.error_table import ErrorTable
+from pconv.grid.modes import Modes
 from pconv.grid.network import halo, wrap
 from pconv.grid.normalise import Fields, Normalisation
 from pconv.nn.checkpoint import load_network, load_tensors, save_network
@@ -37,6 +38,7 @@ class GridModel:
         domain: ``(V, H, W)``: cells that were known at least once; the others are never filled unless asked for.
         normalisation: from the training steps.
         context: steps before and after that the network sees.
+        modes: of the first guess; None where the steps did not suffice or it did not help.
         errors: None while training.
         facts: how it was trained, for people; anything that JSON can hold.
         seen: fingerprints of the training steps (:func:`fingerprints`).
@@ -50,6 +52,7 @@ class GridModel:
     domain: Bools
     normalisation: Normalisation
     context: int = 0
+    modes: Modes | None = None
     errors: ErrorTable | None = None
     facts: dict[str, Any] = field(default_factory=dict)
     seen: tuple[str, ...] = ()
@@ -71,6 +74,7 @@ class GridModel:
             "context": self.context,
             "facts": self.facts,
             "seen": list(self.seen),
+            "inflation": self.modes.inflation if self.modes else None,
         }
         arrays = {
             "y": np.asarray(self.grid.y, np.float64),
@@ -83,6 +87,9 @@ class GridModel:
             "error_counts": self.errors.counts,
         }
         tensors = {name: torch.tensor(np.ascontiguousarray(array)) for name, array in arrays.items()}
+        if self.modes:
+            tensors |= {"patterns": self.modes.patterns.half(), "variances": self.modes.variances}
+            tensors["noise"] = self.modes.noise
         save_network(self.network, path, recipe, beside=tensors)
         self.sha256 = sha256_of(path)
 
@@ -136,18 +143,30 @@ class GridModel:
         valid = torch.isfinite(normal)
         normal = torch.where(valid, normal, 0)
         network = self.network.to(device).eval()
-        around = halo(network.config) if self.grid.periodic else 0
         height, width = self.grid.shape
+        around = halo(network.config) if self.grid.periodic else 0
         size = max(1, BATCH_CELLS // (height * (width + 2 * around)))
         outputs = []
         for start in range(0, len(steps), size):
             index, usable = neighbours(linked, steps[start : start + size], self.context)
             image, known = stack(normal, valid, index, usable)
             with torch.inference_mode():
-                output = network(wrap(image, around), wrap(known, around))
-            outputs.append(output[:, : len(self.variables), :, around : around + width].float().cpu().numpy())
+                output = forward(network, self.modes, image, known, around)
+            outputs.append(output[:, : len(self.variables)].float().cpu().numpy())
         own = months[list(steps)] if months is not None else None
         return self.normalisation.physical(np.concatenate(outputs), own).astype(np.float32)
+
+
+def forward(network: PConvUNet, modes: Modes | None, image: Tensor, valid: Tensor, around: int) -> Tensor:
+    """The first guess, and the network's correction from what it leaves of the known cells; ``(B, C, H, W)``.
+
+    Args:
+        around: columns to wrap around each side.
+    """
+    width = image.shape[-1]
+    guess = modes.guess(image, valid) if modes else torch.zeros_like(image)
+    output: Tensor = network(wrap(image - guess, around), wrap(valid, around))
+    return output[..., around : around + width] + guess
 
 
 def neighbours(linked: Bools, steps: Sequence[int], context: int) -> tuple[NDArray[np.int64], Bools]:
@@ -187,7 +206,12 @@ def load_model(path: str | Path) -> GridModel:
     network, recipe = load_network(file)
     if recipe.get("kind") != "grid":
         raise ModelError(f"{file} is no model of gridded data; make one with: pconv grid train")
-    arrays = {name: tensor.numpy() for name, tensor in load_tensors(file).items()}
+    tensors = load_tensors(file)
+    arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
+    modes = None
+    if "patterns" in tensors:
+        patterns = tensors["patterns"].float()
+        modes = Modes(patterns, tensors["variances"], tensors["noise"], recipe["inflation"])
     return GridModel(
         network=network,
         variables=tuple(recipe["variables"]),
@@ -196,6 +220,7 @@ def load_model(path: str | Path) -> GridModel:
         domain=arrays["domain"] != 0,
         normalisation=Normalisation(arrays["climatology"], arrays["scale"]),
         context=recipe["context"],
+        modes=modes,
         errors=ErrorTable(arrays["error_by_distance"], arrays["error_place"], arrays["error_counts"]),
         facts=recipe["facts"],
         seen=tuple(recipe["seen"]),
