@@ -11,6 +11,9 @@ from .images.writing import write_photo as write_photo
 from .inpainting.inpainter import Inpainter as Inpainter
 from .inpainting.inpainter import inpaint as inpaint
 from .inpainting.options import InpaintOptions as InpaintOptions
+from .masks.shapes import blob_hole as blob_hole
+from .masks.shapes import dense_thin_hole as dense_thin_hole
+from .masks.shapes import thin_strokes_hole as thin_strokes_hole
 from .masks.strokes import irregular_hole as irregular_hole
 from .nn.checkpoint import load_network as load_network
 from .nn.checkpoint import save_network as save_network
