@@ -12,6 +12,7 @@ from harness import Grey, block, encoded, noise, parts, pixels
 from PIL import Image
 
 from pconv import InpaintOptions, __version__
+from pconv.server.app import STATIC
 from pconv.server.middleware import DOCS_POLICY, PAGE_POLICY
 
 
@@ -116,7 +117,6 @@ def test_info_says_what_fills_and_the_limits(grey_server):
 
 def test_health(grey_server):
     assert grey_server.client.get("/healthz").json() == {"status": "ok"}
-    assert grey_server.client.head("/healthz").status_code == 200
 
 
 def test_metrics_count(grey_server):
@@ -164,7 +164,7 @@ def test_the_documentation_loads_nothing_from_elsewhere(grey_server):
     assert len(links) == 4
     for link in links:
         if link != "data:,":
-            assert link.startswith("/docs/")
+            assert link.startswith("docs/")  # relative, so that a proxy may serve it under any path
             assert grey_server.client.get(link).status_code == 200
     assert "<script>" not in page.text
 
@@ -190,21 +190,68 @@ def test_the_policies_allow_nothing_from_elsewhere():
     assert "img-src 'self' blob: data:;" in DOCS_POLICY
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "status", "code"),
-    [
-        ("GET", "/api/v1/inpaint", 405, "method"),
-        ("PUT", "/api/v1/inpaint", 405, "method"),
-        ("POST", "/healthz", 405, "method"),
-        ("POST", "/", 405, "method"),
-        ("GET", "/nothing", 404, "not_found"),
-        ("GET", "/api/v1/nothing", 404, "not_found"),
-    ],
-)
-def test_wrong_addresses_and_methods(grey_server, method, path, status, code):
-    response = grey_server.client.request(method, path)
-    assert response.status_code == status
-    assert error(response)["code"] == code
+READABLE = [
+    *(f"/{path.relative_to(STATIC).as_posix()}" for path in sorted(STATIC.iterdir())),
+    *("/", "/healthz", "/metrics", "/api/v1/info", "/openapi.json"),
+    *("/docs", "/docs/start.js", "/docs/swagger-ui.css", "/docs/swagger-ui-bundle.js"),
+]
+UNKNOWN = ["/nothing", "/api", "/api/v1/nothing", "/api/v1/inpaint/", "/docs/", "/healthz/x", "/index.html/", "/..%2fapp.py"]
+ALLOWED = {**dict.fromkeys(READABLE, "GET, HEAD, OPTIONS"), "/api/v1/inpaint": "OPTIONS, POST"}
+
+
+class TestMethods:
+    """As RFC 9110 has them, on a connection that stays open: a wrong length would break the request after it."""
+
+    @pytest.mark.parametrize("path", READABLE)
+    def test_head_is_get_without_the_body(self, grey_server, path):
+        get, head = (grey_server.client.request(method, path) for method in ("GET", "HEAD"))
+        assert (get.status_code, head.status_code, head.content) == (200, 200, b"")
+        changing = {"date", *(["content-length"] if path == "/metrics" else [])}
+        assert [each for each in get.headers.items() if each[0] not in changing] == [
+            each for each in head.headers.items() if each[0] not in changing
+        ]
+
+    @pytest.mark.parametrize(("path", "allow"), ALLOWED.items())
+    def test_others_are_405_with_those_that_there_are(self, grey_server, path, allow):
+        options = grey_server.client.options(path)
+        assert (options.status_code, options.headers["allow"], options.content) == (204, allow, b"")
+        assert "content-length" not in options.headers
+        for method in {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "TRACE", "BREW"} - set(
+            allow.split(", ")
+        ):
+            refused = grey_server.client.request(method, path)
+            assert (refused.status_code, refused.headers["allow"]) == (405, allow)
+            if method != "HEAD":
+                assert error(refused)["code"] == "method"
+
+    @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW"])
+    @pytest.mark.parametrize("path", UNKNOWN)
+    def test_unknown_addresses_are_404_for_all(self, grey_server, method, path):
+        response = grey_server.client.request(method, path)
+        assert response.status_code == 404
+        assert "allow" not in response.headers
+        if method != "HEAD":
+            assert error(response)["code"] == "not_found"
+
+    @pytest.mark.parametrize(("method", "status"), [("OPTIONS", 204), ("GET", 404), ("HEAD", 404)])
+    def test_an_asterisk_is_the_whole_server_and_only_for_options(self, grey_server, method, status):
+        with grey_server.connect() as connection:
+            connection.sendall(f"{method} * HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+            head = b"".join(iter(lambda: connection.recv(65536), b"")).decode().split("\r\n\r\n")[0].lower()
+        assert head.startswith(f"http/1.1 {status} ")
+        assert ("allow: get, head, options, post" in head) == (status == 204)
+
+    def test_ranges_are_for_get_alone(self, grey_server):
+        get, head = (
+            grey_server.client.request(m, "/sample.jpg", headers={"Range": "bytes=0-9"}) for m in ("GET", "HEAD")
+        )
+        assert (get.status_code, len(get.content)) == (206, 10)
+        assert head.status_code == 200
+        assert int(head.headers["content-length"]) > 10
+
+    def test_a_body_that_is_not_wanted_leaves_the_connection_in_order(self, grey_server):
+        for method, path, status in (("OPTIONS", "/", 204), ("GET", "/healthz", 200), ("PUT", "/healthz", 405)):
+            assert grey_server.client.request(method, path, content=b"x" * 100_000).status_code == status
 
 
 class TestToken:
@@ -269,8 +316,12 @@ class TestWhoAsks:
         [
             {"Origin": "https://evil.example"},
             {"Origin": "null"},
-            {"Origin": "http://localhost:1"},
+            {"Origin": "http://localhost.evil.example"},
+            {"Origin": "http://localhost:x"},
+            {"Origin": "http://"},
             {"Sec-Fetch-Site": "cross-site"},
+            {"Origin": "http://localhost:1", "Sec-Fetch-Site": "same-site"},
+            {"Origin": "http://evil.example", "Sec-Fetch-Site": "none"},
         ],
     )
     def test_pages_of_other_sites_are_refused(self, grey_server, headers):
@@ -281,6 +332,22 @@ class TestWhoAsks:
     def test_our_own_page_is_not(self, grey_server):
         response = grey_server.client.post("/api/v1/inpaint", files=parts(), headers={"Origin": grey_server.url})
         assert response.status_code == 200
+
+    @pytest.mark.parametrize("origin", ["https://photos.example", "https://PHOTOS.example:8443", "http://localhost:1"])
+    def test_nor_is_one_that_a_proxy_serves_under_an_allowed_name(self, serving, origin):
+        server = serving(hosts=frozenset({"127.0.0.1", "localhost", "photos.example"}))
+        assert server.client.post("/api/v1/inpaint", files=parts(), headers={"Origin": origin}).status_code == 200
+
+    def test_nor_one_of_which_the_browser_says_so(self, serving):
+        server = serving(hosts=None, token=TestToken.TOKEN)
+        for host, origin, site, status in (
+            ("pconv:8000", "https://photos.example", "same-origin", 200),
+            ("photos.example", "https://photos.example", None, 200),
+            ("pconv:8000", "https://photos.example", None, 403),
+            ("", "null", None, 403),
+        ):
+            headers = {"Host": host, "Origin": origin, **({"Sec-Fetch-Site": site} if site else {})}
+            assert server.client.post("/api/v1/inpaint", files=parts(), headers=headers).status_code == status
 
     def test_no_cors(self, grey_server):
         preflight = {"Origin": "https://evil.example", "Access-Control-Request-Method": "POST"}

@@ -12,6 +12,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -47,12 +48,23 @@ def create_app(service: InpaintService) -> ASGIApp:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        servers=[{"url": "."}],  # relative to openapi.json, so that /docs works behind a proxy's path prefix
         exception_handlers=dict.fromkeys((ApiError, HTTPException, Exception), _error_response),
     )
     _add_routes(app, service)
     add_docs(app)
     app.mount("/", StaticFiles(directory=STATIC, html=True))
-    return RequestMiddleware(app, service.config, service.metrics)
+    return RequestMiddleware(app, service.config, service.metrics, _methods(app))
+
+
+def _methods(app: FastAPI) -> dict[str, frozenset[str]]:
+    """The methods of each address, with HEAD wherever GET is, and with OPTIONS (RFC 9110, section 9)."""
+    methods = {route.path: set(route.methods or ()) for route in app.routes if isinstance(route, Route)}
+    static = (path.relative_to(STATIC).as_posix() for path in STATIC.rglob("*") if path.is_file())
+    methods |= {f"/{path}": {"GET"} for path in ("", *static)}
+    return {
+        path: frozenset({*each, "OPTIONS", *(["HEAD"] if "GET" in each else [])}) for path, each in methods.items()
+    }
 
 
 def _add_routes(app: FastAPI, service: InpaintService) -> None:
@@ -67,11 +79,6 @@ def _add_routes(app: FastAPI, service: InpaintService) -> None:
     async def info() -> dict[str, Any]:
         return server_info(service)
 
-    @app.api_route("/api/v1/inpaint", methods=["GET", "HEAD", "PUT", "PATCH", "DELETE"], include_in_schema=False)
-    async def not_inpaint() -> Response:
-        raise HTTPException(405, headers={"Allow": "POST"})  # else the page's files would be searched for it
-
-    @app.head("/healthz", include_in_schema=False)
     @app.get("/healthz", summary="Whether the server accepts requests")
     async def healthz() -> Response:
         stopping = service.queue.stopping
@@ -121,9 +128,5 @@ class _ImageResponse(Response):
 
 async def _error_response(request: Request, error: Exception) -> Response:
     if isinstance(error, HTTPException):
-        code, message = {
-            404: ("not_found", "there is nothing at this address"),
-            405: ("method", "this address accepts other methods"),
-        }.get(error.status_code, ("http", str(error.detail)))
-        return ApiError(error.status_code, code, message, error.headers).response()
+        return ApiError(error.status_code, "http", str(error.detail), error.headers).response()
     return (error if isinstance(error, ApiError) else internal_error()).response()

@@ -1,4 +1,4 @@
-"""What every request passes on its way in and out: access checks, security headers, metrics, one line in the log.
+"""What every request passes on its way in and out: access checks, methods, security headers, metrics, the log.
 
 Plain ASGI, since Starlette's BaseHTTPMiddleware hides from the app that a client has gone.
 """
@@ -11,8 +11,10 @@ import hmac
 import ipaddress
 import logging
 import time
+from collections.abc import Mapping, Set
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pconv.server.config import ServerConfig
@@ -49,10 +51,17 @@ _LOG = logging.getLogger("pconv.server")
 
 
 class RequestMiddleware:
-    """Checks Host, Origin and token; counts and logs; answers every failure as JSON."""
+    """Checks Host, Origin, token, address and method; counts and logs; answers every failure as JSON.
 
-    def __init__(self, app: ASGIApp, config: ServerConfig, metrics: Metrics) -> None:
+    Args:
+        methods: of each address that `app` has.
+    """
+
+    def __init__(
+        self, app: ASGIApp, config: ServerConfig, metrics: Metrics, methods: Mapping[str, frozenset[str]]
+    ) -> None:
         self._app, self._config, self._metrics = app, config, metrics
+        self._methods = {"*": frozenset({"OPTIONS"}.union(*methods.values())), **methods}
         self._open_requests = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -60,11 +69,11 @@ class RequestMiddleware:
             await self._app(scope, receive, send)
             return
         start, body = time.perf_counter(), _RequestBody(scope, receive)
-        response = _Response(send, body)
+        response = _Response(send, body, has_body=scope["method"] != "HEAD")
         self._open_requests += 1
         try:
             self._check(scope)
-            await self._app(scope, body.receive, response.send)
+            await self._answer(scope, body.receive, response.send)
         except ApiError as error:
             await error.response()(scope, receive, response.send)
         except Exception:
@@ -80,18 +89,34 @@ class RequestMiddleware:
         close = {"Connection": "close"}
         if _header_bytes(scope) > MAX_HEADER_BYTES:
             raise ApiError(431, "headers", "the request's headers are too long", close)
-        host = headers.get("host", "")
-        if config.hosts is not None and not _is_allowed(host, config.hosts):
+        host = _host_name(headers.get("host", ""))
+        # Against DNS rebinding: a foreign page, whose own name was made to point here, sends that name as Host.
+        if config.hosts is not None and host not in config.hosts:
             raise ApiError(421, "host", "this server does not have that name; see --allow-host", close)
-        origin = headers.get("origin")
-        cross_site = headers.get("sec-fetch-site") == "cross-site" and scope["method"] == "POST"
-        if cross_site or (origin is not None and origin.partition("://")[2] != host):
-            raise ApiError(403, "cross_site", "requests from pages of other sites are not served")
+        if _is_cross_site(scope["method"], headers, config.hosts or {host}):
+            message = "requests from pages of other sites are not served; behind a proxy, see --allow-host"
+            raise ApiError(403, "cross_site", message)
         if config.token and scope["path"].startswith(TOKEN_ROUTES) and not _has_token(headers, config.token):
             ask = {"WWW-Authenticate": "Bearer"}
             raise ApiError(401, "token", "send the server's token: Authorization: Bearer TOKEN", ask)
         if self._open_requests > config.max_requests:
             raise unavailable("busy", "too many requests at a time; try again soon", 2)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on to the app if its address has its method, HEAD as GET; answer OPTIONS."""
+        methods, method = self._methods.get(scope["path"]), scope["method"]
+        if methods is None or (scope["path"] == "*" and method != "OPTIONS"):
+            raise ApiError(404, "not_found", "there is nothing at this address")
+        allow = {"Allow": ", ".join(sorted(methods))}
+        if method not in methods:
+            raise ApiError(405, "method", f"this address accepts {allow['Allow']}", allow)
+        if method == "OPTIONS":
+            await Response(status_code=204, headers=allow)(scope, receive, send)
+            return
+        if method == "HEAD":  # GET without the body (see _Response); RFC 9110 defines ranges for GET alone
+            headers = [(name, value) for name, value in scope["headers"] if name != b"range"]
+            scope = {**scope, "method": "GET", "headers": headers}
+        await self._app(scope, receive, send)
 
     def _record(self, scope: Scope, response: _Response, seconds: float) -> None:
         route = scope["path"] if scope["path"] in ROUTES else "other"
@@ -141,8 +166,8 @@ class _RequestBody:
 class _Response:
     """Adds the security headers to a response, sends it in chunks, and keeps its status, size and error code."""
 
-    def __init__(self, send: Send, body: _RequestBody) -> None:
-        self._send, self._body = send, body
+    def __init__(self, send: Send, body: _RequestBody, *, has_body: bool) -> None:
+        self._send, self._body, self._has_body = send, body, has_body
         self.status, self.size, self.error_code = 0, 0, ""
 
     async def send(self, message: Message) -> None:
@@ -158,7 +183,7 @@ class _Response:
             del headers[CODE_HEADER]
             await self._send(message)
             return
-        data = memoryview(message.get("body", b""))
+        data = memoryview(message.get("body", b"") if self._has_body else b"")
         self.size += len(data)
         for at in range(0, len(data) or 1, CHUNK_BYTES):
             end = at + CHUNK_BYTES
@@ -180,18 +205,30 @@ def _header_bytes(scope: Scope) -> int:
     return len(scope["raw_path"]) + len(scope["query_string"]) + sum(len(k) + len(v) for k, v in scope["headers"])
 
 
-def _is_allowed(host: str, allowed: frozenset[str]) -> bool:
-    """Whether a Host header has an allowed name.
-
-    It stops DNS rebinding: a foreign page, whose own name was made to point here, sends that name as Host.
-    """
-    name, port = host.lower(), ""
-    if host.startswith("["):
+def _host_name(authority: str) -> str:
+    """The name in `name:port`, in lower case; empty where that is not well-formed."""
+    name, port = authority.lower(), ""
+    if name.startswith("["):
         name, _, port = name[1:].partition("]")
         port = port.removeprefix(":")
-    elif ":" in host:
+    elif ":" in name:
         name, _, port = name.rpartition(":")
-    return name in allowed and (port.isdigit() or not port)
+    return name if port.isdigit() or not port else ""
+
+
+def _is_cross_site(method: str, headers: Headers, own_names: Set[str]) -> bool:
+    """Whether a page of another site sent the request.
+
+    A browser that sends Sec-Fetch-Site has compared the addresses as it sees them. Otherwise only the names count:
+    behind a proxy, scheme and port of the page are not the server's own.
+    """
+    site, origin = headers.get("sec-fetch-site"), headers.get("origin")
+    if site in ("cross-site", "same-site") and method == "POST":
+        return True
+    if origin is None or site == "same-origin":
+        return False
+    name = _host_name(origin.partition("://")[2])
+    return not name or name not in own_names
 
 
 def _has_token(headers: Headers, token: str) -> bool:
