@@ -3,9 +3,11 @@
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +20,23 @@ from PIL import Image
 STUB = Path(__file__).with_name("stub_server.py")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 INSTALL = "Debian: apt-get install chromium; and pip install playwright, or name another with PCONV_CHROMIUM"
+PROXY_PREFIX = "/tools/pconv/"
+NGINX = """
+daemon off;
+{user}
+pid {folder}/nginx.pid;
+error_log stderr;
+events {{}}
+http {{
+    access_log off;
+    client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
+    server {{
+        listen 127.0.0.1:{port};
+        location {prefix} {{ proxy_pass {server}; }}
+    }}
+}}
+"""
 
 
 def missing(what: str) -> None:
@@ -60,6 +79,40 @@ def one_seed_address(browser) -> Iterator[str]:
     """A server whose network has no noise inputs."""
     with serving(STUB, "0") as address:
         yield address
+
+
+@pytest.fixture(scope="session")
+def proxy_address(tmp_path_factory) -> Iterator[str]:
+    """The page's address at nginx, where the server behind it knows that name."""
+    nginx = shutil.which("nginx", path=os.environ["PATH"] + ":/usr/sbin")
+    if nginx is None:
+        missing("no nginx (Debian: apt-get install nginx-light)")
+    folder = tmp_path_factory.mktemp("nginx")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with serving(STUB, "1", "--allow-host", "photos.localhost") as server:
+        user = "user root;" if os.geteuid() == 0 else ""  # else its workers could not open the folder
+        config = folder / "nginx.conf"
+        config.write_text(NGINX.format(user=user, folder=folder, port=port, prefix=PROXY_PREFIX, server=server))
+        process = subprocess.Popen([nginx, "-e", "stderr", "-p", folder, "-c", config])
+        try:
+            wait_for(port, process)
+            yield f"http://photos.localhost:{port}{PROXY_PREFIX}"
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+def wait_for(port: int, process: subprocess.Popen) -> None:
+    for _ in range(200):
+        assert process.poll() is None, "nginx did not start"
+        try:
+            socket.create_connection(("127.0.0.1", port)).close()
+            return
+        except ConnectionRefusedError:
+            time.sleep(0.05)
+    pytest.fail("nginx does not listen")
 
 
 @contextmanager

@@ -195,7 +195,16 @@ READABLE = [
     *("/", "/healthz", "/metrics", "/api/v1/info", "/openapi.json"),
     *("/docs", "/docs/start.js", "/docs/swagger-ui.css", "/docs/swagger-ui-bundle.js"),
 ]
-UNKNOWN = ["/nothing", "/api", "/api/v1/nothing", "/api/v1/inpaint/", "/docs/", "/healthz/x", "/index.html/", "/..%2fapp.py"]
+UNKNOWN = [
+    "/nothing",
+    "/api",
+    "/api/v1/nothing",
+    "/api/v1/inpaint/",
+    "/docs/",
+    "/healthz/x",
+    "/index.html/",
+    "/..%2fapp.py",
+]
 ALLOWED = {**dict.fromkeys(READABLE, "GET, HEAD, OPTIONS"), "/api/v1/inpaint": "OPTIONS, POST"}
 
 
@@ -216,9 +225,7 @@ class TestMethods:
         options = grey_server.client.options(path)
         assert (options.status_code, options.headers["allow"], options.content) == (204, allow, b"")
         assert "content-length" not in options.headers
-        for method in {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "TRACE", "BREW"} - set(
-            allow.split(", ")
-        ):
+        for method in {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "TRACE", "BREW"} - set(allow.split(", ")):
             refused = grey_server.client.request(method, path)
             assert (refused.status_code, refused.headers["allow"]) == (405, allow)
             if method != "HEAD":

@@ -17,7 +17,8 @@ class ServerConfig:
 
     Attributes:
         token: what clients must send as `Authorization: Bearer`; None: no token is needed.
-        hosts: names that the Host header may have, without port; None: any (a server on the network has a token).
+        hosts: names that the headers Host and Origin may have, without port; None: any Host, and an Origin of the same
+            name (a server on the network has a token).
         max_bytes: of one request's body.
         max_pixels: of one image.
         time_limit: seconds that one request may take after its last byte has arrived.
