@@ -165,7 +165,7 @@ def test_quality_is_obeyed(tmp_path, mask):
         (["deep.png", "mask.png", "-o", "out.jpg"], 2, "JPEG cannot hold the 16 bits per channel"),
         (["a.png", "mask.png", "-o", "out.gif"], 2, "GIF cannot hold the many colours"),
         (["huge.png", "mask.png", "-o", "out.png"], 1, "has 100000x100000 pixels, more than the 179 million"),
-        (["float.tif", "mask.png", "-o", "out.png"], 1, "32-bit values, which cannot be filled"),
+        (["float.tif", "mask.png", "-o", "out.png"], 1, "32-bit floating-point values, which cannot be filled"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_a_sentence(tmp_path, monkeypatch, mask, arguments, code, message):

@@ -142,8 +142,8 @@ def test_missing_files_and_folders(tmp_path):
     ("image", "kind"),
     [
         (lambda: saved(Image.new("LAB", (4, 4)), "TIFF"), "Lab colours"),
-        (lambda: saved(Image.new("F", (4, 4)), "TIFF"), "signed, floating-point or 32-bit values"),
-        (lambda: saved(Image.new("I", (4, 4)), "TIFF"), "signed, floating-point or 32-bit values"),
+        (lambda: saved(Image.new("F", (4, 4)), "TIFF"), "32-bit floating-point values"),
+        (lambda: saved(Image.new("I", (4, 4)), "TIFF"), "32-bit signed values"),
         (lambda: tiff_of(np.zeros((4, 4, 3), np.float32), "rgb"), "floating-point"),
         (lambda: tiff_of(np.zeros((9, 9, 5), np.uint8), "rgb"), "holds 5 channels"),
         (lambda: tiff_of(np.zeros((4, 4), np.int16), "minisblack"), "signed"),

@@ -16,10 +16,21 @@ _INVERSE = {6: 8, 8: 6}
 
 _JPEG_START, _JPEG_END, _JPEG_SCAN = b"\xff\xd8\xff", b"\xff\xd9", 0xDA
 _IMAGES_IN_XMP = re.compile(
-    rb"(<(xmpGImg:image|GImage:Data|GDepth:Data|GContainer:Data)\b[^>]*>)[^<]*(</\2>)"
+    rb"(<(xmpGImg:image|GImage:Data|GDepth:Data|GContainer:Data)\b[^<>]*>)[^<]*(</\2>)"
     rb"|((?:GImage:Data|GDepth:Data|xmpGImg:image)=\")[^\"]*(\")"
 )
 _VIDEO_IN_XMP = re.compile(rb"((?:GCamera|Camera):(?:MicroVideo|MotionPhoto)(?:=\"|>))1")
+_VIDEO_NAMES = re.compile(rb"(?:GCamera|Camera):(?:MicroVideo|MotionPhoto)\w*")
+_REFERENCE_NAMESPACE = re.compile(
+    rb"xmlns:([\w.-]+)\s*=\s*[\"'](?:http://ns\.adobe\.com/hdr-gain-map/1\.0/|http://ns\.apple\.com/HDRGainMap/1\.0/"
+    rb"|http://ns\.google\.com/photos/(?:dd/)?1\.0/container/(?:item/)?)[\"']"
+)
+"""Namespaces in which XMP speaks of gain maps, and of the files behind a photo. Their prefixes are free to choose."""
+_REFERENCE_PREFIXES = frozenset({b"hdrgm", b"GContainer", b"HDRGainMap"})
+"""The usual prefixes, also where the packet does not declare them."""
+_GAIN_MAP = re.compile(rb"hdrgm|gain.?map", re.IGNORECASE)
+_XMP_TAG = re.compile(rb"<(/?)([\w.-]+:[\w.-]+)([^<>]*)>")
+_XMP_ATTRIBUTE = re.compile(rb"\s([\w.-]+):([\w.-]+)\s*=\s*(?:\"[^\"]*\"|'[^']*')")
 _XMP_ORIENTATION = re.compile(rb"(tiff:Orientation(?:\s*=\s*[\"']|>))([1-8])")
 _PHOTOSHOP_THUMBNAILS = (1033, 1036)
 
@@ -35,7 +46,8 @@ class Metadata:
         xmp: a packet of XML.
         icc: a colour profile.
         dpi: horizontal and vertical pixels per inch.
-        texts: a PNG's keys and texts, which other formats may take as comments.
+        texts: the keys of a PNG's texts.
+        colours: what the file says of its colours that no profile can say, in words, such as "cICP colours (PQ)".
         comment: of JPEG and GIF.
         verbatim: the source's own PNG chunks or JPEG segments, (name, content) in their order.
         encoding: how the pixels were encoded, as options of the format's own encoder.
@@ -48,7 +60,8 @@ class Metadata:
     xmp: bytes = b""
     icc: bytes = b""
     dpi: tuple[float, float] | None = None
-    texts: tuple[tuple[str, str], ...] = ()
+    texts: tuple[str, ...] = ()
+    colours: str = ""
     comment: bytes = b""
     verbatim: tuple[tuple[bytes, bytes], ...] = ()
     encoding: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
@@ -110,13 +123,63 @@ def _end_of_jpeg(data: bytes, place: int) -> int | None:
 
 
 def xmp_without_images(xmp: bytes) -> bytes:
-    """A packet of XMP without images written as text, and without the tag of a video behind the photo."""
-    return _VIDEO_IN_XMP.sub(rb"\g<1>0", _IMAGES_IN_XMP.sub(rb"\1\3\4\5", xmp))
+    """A packet of XMP without images written as text, and without what points at a gain map, image or video behind."""
+    return _without_references(_IMAGES_IN_XMP.sub(rb"\1\3\4\5", xmp))[0]
+
+
+def xmp_notes(xmp: bytes) -> list[str]:
+    """For the user: which files that a packet of XMP points at are not kept, and so are not named in it any more."""
+    _, removed = _without_references(xmp)
+    has_video = announces_video(xmp) or b"MotionPhoto" in removed
+    notes = ["the film behind the photo (motion photo) is not kept"] if has_video else []
+    if removed and (_GAIN_MAP.search(removed) or not has_video):
+        notes.append("the XMP data points at no gain map or other image any more, since none is kept")
+    return notes
 
 
 def announces_video(xmp: bytes) -> bool:
     """Whether a packet of XMP says that a video of the moment follows the photo (motion photo, live photo)."""
     return _VIDEO_IN_XMP.search(xmp) is not None
+
+
+def _without_references(xmp: bytes) -> tuple[bytes, bytes]:
+    """A packet of XMP without the elements and attributes that speak of other files in this one; and these, joined.
+
+    One pass over the tags: packets come from strangers, and a pattern that looks for each element's end could take
+    very long.
+    """
+    prefixes = {found[1] for found in _REFERENCE_NAMESPACE.finditer(xmp)} | _REFERENCE_PREFIXES
+    has_video = announces_video(xmp)
+    removed: list[bytes] = []
+
+    def goes(name: bytes) -> bool:
+        return name.partition(b":")[0] in prefixes or (has_video and _VIDEO_NAMES.fullmatch(name) is not None)
+
+    def attribute(found: re.Match[bytes]) -> bytes:
+        if not goes(found[1] + b":" + found[2]) and not (found[1] == b"xmlns" and found[2] in prefixes):
+            return found[0]
+        if found[1] != b"xmlns":
+            removed.append(found[0])
+        return b""
+
+    kept: list[bytes] = []
+    place, inside, depth = 0, b"", 0
+    for tag in _XMP_TAG.finditer(xmp):
+        closing, name, rest = tag.groups()
+        empty = rest.endswith(b"/")
+        if not inside and not closing and goes(name):
+            kept.append(xmp[place : tag.start()])
+            place, inside = tag.start(), name
+        if inside:
+            if name == inside and not empty:
+                depth += -1 if closing else 1
+            if depth == 0:
+                removed.append(xmp[place : tag.end()])
+                place, inside = tag.end(), b""
+        else:
+            kept += [xmp[place : tag.start()], _XMP_ATTRIBUTE.sub(attribute, tag[0])]
+            place = tag.end()
+    return b"".join([*kept, xmp[place:]]), b"".join(removed)
 
 
 def photoshop_without_thumbnails(resources: bytes) -> bytes:

@@ -42,6 +42,7 @@ class Photo:
         metadata: what the file held beside the pixels.
         notes: sentences for the user, such as "only the first of 12 frames is kept".
         fills_are_opaque: what is filled becomes opaque; otherwise alpha stays as it is.
+        premultiplied: the stored colours are multiplied by alpha (TIFF's associated alpha).
     """
 
     pixels: NDArray[Any]
@@ -52,6 +53,7 @@ class Photo:
     metadata: Metadata = field(default_factory=Metadata)
     notes: tuple[str, ...] = ()
     fills_are_opaque: bool = False
+    premultiplied: bool = False
 
     @property
     def height(self) -> int:
@@ -115,12 +117,23 @@ class Photo:
 
     def rgb(self) -> NDArray[np.uint8]:
         """All colours that the network sees, ``(H, W, 3)`` uint8; may share the photo's memory. Alpha is left out."""
-        if type(self.space) is ColourSpace and self.pixels.dtype == np.uint8 and self.mode.startswith("RGB"):
+        as_stored = type(self.space) is ColourSpace and not self.premultiplied
+        if as_stored and self.pixels.dtype == np.uint8 and self.mode.startswith("RGB"):
             return self.pixels[..., :3]
         result = np.empty((self.height, self.width, 3), np.uint8)
         for rows in self.strips():
             result[rows] = (self.read(rows, slice(None)) * 255).round().transpose(1, 2, 0)
         return result
+
+    def straight(self) -> Photo:
+        """The same photo with colours that are not multiplied by alpha; itself where they are not."""
+        if not self.premultiplied:
+            return self
+        pixels = self.pixels.copy()
+        for rows in self.strips():
+            values = self._values(rows, slice(None))
+            pixels[rows, :, : self.colour_channels] = np.rint(values * self.white)
+        return replace(self, pixels=pixels, premultiplied=False)
 
     def strips(self) -> Iterator[slice]:
         """Slices of rows that cover the photo, with about ``STRIP`` pixels each."""
@@ -160,6 +173,10 @@ class Photo:
             window = self.palette.colours[np.minimum(window[..., 0], len(self.palette.colours) - 1)]
         full = 255 if self.palette is not None else self.white
         values: NDArray[np.float32] = window.astype(np.float32) / np.float32(full)
+        if self.premultiplied:
+            alpha = self.pixels[rows, columns, self._alpha_channel, None].astype(np.float32) / np.float32(full)
+            np.divide(values, alpha, out=values, where=alpha > 0)
+            np.clip(values, 0, 1, out=values)
         return values
 
     def _stored_in_context(
@@ -194,6 +211,10 @@ class Photo:
             elif self.fills_are_opaque:  # one of the two colours is transparent: what is opaque has the other
                 target[touched, 0] = not self.colour_key[0]
         else:
+            if self.premultiplied and not self.fills_are_opaque:
+                values = values * (
+                    target[touched, self._alpha_channel, None].astype(np.float32) / np.float32(self.white)
+                )
             rounded = (values * self.white).round().astype(self.pixels.dtype)
             if self.colour_key is not None:
                 rounded = self._beside_key(rounded, target[touched])
@@ -220,6 +241,8 @@ class Photo:
         """
         if self.mode.endswith(";16") and self.mode != "I;16":
             raise InputError(f"Pillow has no mode for {self.mode} photos; use their pixels as an array")
+        if self.premultiplied:
+            return self.straight().to_pil()
         size = self.width, self.height
         if self.mode == "1":
             image = Image.fromarray(self.pixels[..., 0])

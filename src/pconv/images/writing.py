@@ -58,6 +58,8 @@ def encode_photo(photo: Photo, suffix: str | None = None, quality: int | None = 
     """
     codec = _codec(photo, suffix)
     codec.check_encoder()
+    if not codec.premultiplied:
+        photo = photo.straight()
     mode = storable_mode(photo, codec)
     metadata = _metadata_for(codec, photo, mode)
     pixels = np.ascontiguousarray(as_stored(as_mode(photo, mode), metadata.orientation))
@@ -235,7 +237,8 @@ def _notes(photo: Photo, codec: Codec, mode: str, quality: int | None) -> list[s
         "colour profile": metadata.icc,
         "resolution": metadata.dpi,
         "comment": metadata.comment,
-        "texts": [key for key, _ in metadata.texts if key != "Comment"],
+        "texts": [key for key in metadata.texts if key != "Comment"],
+        metadata.colours: metadata.colours,
     }
     lost = [] if same else [kind for kind, content in found.items() if content and kind not in codec.holds]
     if "colour profile" not in lost and _loses_profile(photo, mode):
@@ -243,6 +246,8 @@ def _notes(photo: Photo, codec: Codec, mode: str, quality: int | None) -> list[s
     lost += [] if same else codec.too_long(metadata)
     if lost:
         notes.append(f"{codec.title} has no place for the photo's {', '.join(lost)}")
+    if photo.premultiplied and not codec.premultiplied and mode in _WITHOUT_ALPHA:
+        notes.append(f"the colours are multiplied by alpha, which {codec.title} cannot say: they are divided by it")
     if "EXIF" in codec.holds and exif.has_thumbnail(metadata.exif):
         notes.append("the thumbnail in the EXIF data is drawn again")
     return notes

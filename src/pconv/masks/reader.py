@@ -113,6 +113,7 @@ def hole_from_photo(
     Raises:
         InputError: the mask does not say what the hole is.
     """
+    mask = mask.straight()
     how: dict[str, Any] = {"alpha": mask.alpha, "labels": labels, "bright_from": bright_from, "notes": notes}
     if mask.palette is not None:
         return hole_from_values(mask.pixels[..., 0], palette=mask.palette.colours, **how)

@@ -13,11 +13,10 @@ from PIL import Image, ImageFile
 
 from pconv.errors import ImageFileError
 from pconv.images import exif
-from pconv.images.metadata import Metadata, xmp_without_images
+from pconv.images.metadata import Metadata, xmp_notes, xmp_without_images
 from pconv.images.photo import Photo
 from pconv.images.pillow import (
     dpi_of,
-    exif_of,
     is_deep,
     is_deep_grey_with_alpha,
     orientation_of,
@@ -54,6 +53,7 @@ class Codec:
         modes: the photos' modes that it stores without changing a value.
         transparent_palette: whether an entry of its palettes may be transparent: "no", "one" (GIF) or "any" (PNG).
         colour_key: whether it can declare one stored colour transparent.
+        premultiplied: whether it can say that colours are multiplied by alpha.
         lossy: whether it changes values a little: "always", "optional" (WebP) or "never".
         longest_side: in pixels.
         holds: which metadata it can store: "EXIF", "XMP", "colour profile", "resolution", "comment", "texts".
@@ -68,6 +68,7 @@ class Codec:
     modes: ClassVar[frozenset[str]]
     transparent_palette: ClassVar[Literal["no", "one", "any"]] = "no"
     colour_key: ClassVar[bool] = False
+    premultiplied: ClassVar[bool] = False
     lossy: ClassVar[Literal["always", "optional", "never"]] = "never"
     longest_side: ClassVar[int] = 2**31 - 1
     holds: ClassVar[frozenset[str]] = COMMON
@@ -143,7 +144,7 @@ class Codec:
         with explaining_damage(name, self.name):
             image = self.open(BytesIO(data))
             check_size(name, image.width, image.height, max_pixels)
-            notes = frames_note(image)
+            notes = frames_note(int(getattr(image, "n_frames", 1)))
             if shrink > 1:
                 image.draft(None, (image.width // shrink, image.height // shrink))
             if is_deep(image):
@@ -154,7 +155,16 @@ class Codec:
                 mode = "I;16" if image.mode.startswith("I") else image.mode
                 pixels = pixels_of(image)
             metadata, more = self.metadata(data, image)
-            return photo_of(pixels, mode, image, replace(metadata, format=self.name), (*notes, *more))
+            notes = (*notes, *more, *xmp_notes(xmp_of(image)))
+            return photo_of(pixels, mode, image, replace(metadata, format=self.name), notes)
+
+
+def raw_file(name: str, kind: str) -> ImageFileError:
+    """The refusal of a camera's raw file, of which only a preview could be read."""
+    return ImageFileError(
+        f"{name} is a camera raw file ({kind}), which holds sensor values and a preview; develop it with a raw "
+        "converter such as darktable, RawTherapee or Lightroom, and use the TIFF, PNG or JPEG that it writes"
+    )
 
 
 @contextmanager
@@ -197,23 +207,18 @@ def check_mode(name: str, mode: str) -> None:
         )
 
 
-def frames_note(image: Any) -> tuple[str, ...]:
+def frames_note(frames: int) -> tuple[str, ...]:
     """A note that other frames than the first are lost; empty where there is one."""
-    frames = int(getattr(image, "n_frames", 1))
     return (f"animated: only the first of {frames} frames is kept",) if frames > 1 else ()
 
 
 def pillow_metadata(image: Image.Image) -> Metadata:
     """What Pillow finds in a file of any format."""
     found = image.info
-    if "exif" in found or "Raw profile type exif" not in found:
-        own = bytes(found.get("exif") or b"")
-    else:
-        own = exif_of(image)  # ImageMagick's way of keeping it in a PNG's text
     comment = found.get("comment") or b""
     return Metadata(
         orientation=orientation_of(image),
-        exif=exif.without_previews(exif.without_mark(own)),
+        exif=exif.without_previews(exif.without_mark(bytes(found.get("exif") or b""))),
         xmp=xmp_without_images(xmp_of(image)),
         icc=bytes(found.get("icc_profile") or b""),
         dpi=dpi_of(image),

@@ -14,7 +14,6 @@ from pconv.images import exif
 from pconv.images.codecs.base import COMMON, Codec, pillow_file, pillow_image, pillow_metadata
 from pconv.images.metadata import (
     Metadata,
-    announces_video,
     photoshop_without_thumbnails,
     xmp_without_images,
 )
@@ -30,12 +29,12 @@ _SOI, _SOS, _COMMENT = b"\xff\xd8", 0xDA, 0xFE
 _JFIF, _JFXX = b"JFIF\0", b"JFXX\0"
 _XMP, _MORE_XMP = b"http://ns.adobe.com/xap/1.0/\0", b"http://ns.adobe.com/xmp/extension/\0"
 _ICC, _MPF, _FLASHPIX = b"ICC_PROFILE\0", b"MPF\0", b"FPXR\0"
+_GAIN_MAP = b"urn:iso:std:iso:ts:21496:-1\0"
 _ADOBE, _PHOTOSHOP, _JUMBF = b"Adobe", b"Photoshop 3.0\0", b"JP"
 _LONGEST = 65533
 _IMAGES_IN_XMP = (b"GImage:Data", b"GDepth:Data", b"xmpGImg:image")
 _LARGE_XMP = "the images and depth maps in the XMP data are not kept: they show the photo as it was"
 _CREDENTIALS = "the content credentials (C2PA) are not kept: they vouch for the photo as it was"
-_A_VIDEO = "the film behind the photo (motion photo) is not kept"
 _OTHER_IMAGES = "the other images in the file (previews, depth or HDR gain maps) are not kept"
 
 
@@ -103,8 +102,9 @@ def kept_segments(data: bytes) -> tuple[tuple[Segment, ...], list[str]]:
     for marker, content in segments(data)[0]:
         if not (0xE0 <= marker[0] <= 0xEF or marker[0] == _COMMENT) or content.startswith((_ADOBE, _JFXX, _FLASHPIX)):
             continue
-        if marker == b"\xe2" and content.startswith(_MPF):
-            notes.append(_OTHER_IMAGES)
+        if marker == b"\xe2" and content.startswith((_MPF, _GAIN_MAP)):
+            if _OTHER_IMAGES not in notes:
+                notes.append(_OTHER_IMAGES)
         elif marker == b"\xeb" and content.startswith(_JUMBF):
             if _CREDENTIALS not in notes:
                 notes.append(_CREDENTIALS)
@@ -113,8 +113,6 @@ def kept_segments(data: bytes) -> tuple[tuple[Segment, ...], list[str]]:
         elif content.startswith(_PHOTOSHOP):
             kept.append((marker, _PHOTOSHOP + photoshop_without_thumbnails(content.removeprefix(_PHOTOSHOP))))
         elif content.startswith(_XMP):
-            if announces_video(content):
-                notes.append(_A_VIDEO)
             kept.append((marker, xmp_without_images(content)))
         elif content.startswith(_MORE_XMP) and any(name in data for name in _IMAGES_IN_XMP):
             if _LARGE_XMP not in notes:

@@ -4,18 +4,33 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import replace
+from functools import partial
+from io import BytesIO
 from types import MappingProxyType
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import PngImagePlugin
 
-from pconv.images.codecs.base import COMMON, DEEP, Codec, deflate_level, pillow_file, pillow_image, pillow_metadata
+from pconv.images.codecs.base import (
+    COMMON,
+    DEEP,
+    Codec,
+    deflate_level,
+    explaining_damage,
+    frames_note,
+    pillow_file,
+    pillow_image,
+    pillow_metadata,
+)
+from pconv.images.colour.png import profile_of
 from pconv.images.metadata import Metadata, xmp_without_images
 from pconv.images.photo import Photo
+from pconv.images.pillow import orientation_of
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 Content = bytes | memoryview
@@ -24,10 +39,16 @@ Chunk = tuple[bytes, Content]
 _OF_THE_PIXELS = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", b"hIST"}
 _ANIMATION = {b"acTL", b"fcTL", b"fdAT"}
 _CREDENTIALS = b"caBX"
+_TEXTS = {b"tEXt", b"zTXt", b"iTXt"}
+_XMP_KEY, _EXIF_KEY, _COMMENT_KEY = b"XML:com.adobe.xmp", b"Raw profile type exif", b"Comment"
+_USED_TEXTS = {_XMP_KEY, _EXIF_KEY, _COMMENT_KEY}
 _BEFORE_PALETTE = {b"cHRM", b"gAMA", b"iCCP", b"sBIT", b"sRGB", b"cICP", b"mDCV", b"cLLI"}
 _XMP = b"XML:com.adobe.xmp\0\0\0\0\0"
 _COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
 """By the number of channels."""
+
+MAX_UNPACKED = 64 * 2**20
+"""Bytes to which the metadata of one file may unpack: a few kilobytes can unpack to many gigabytes."""
 
 
 class Png(Codec):
@@ -42,20 +63,31 @@ class Png(Codec):
     colour_key = True
     holds = COMMON | {"resolution", "comment", "texts"}
 
+    def open(self, file: IO[bytes]) -> Any:
+        """A Pillow image of the pixels alone: Pillow refuses sound files for their metadata, which is read here."""
+        return self.plugin(BytesIO(pixels_alone(file.read())))  # type: ignore[no-untyped-call]
+
+    def size(self, file: IO[bytes], name: str) -> tuple[int, int]:
+        data = file.read()
+        with explaining_damage(name, self.name):
+            image = self.open(BytesIO(data))
+            image.info |= Beside(data).info
+            width, height = image.size
+            return (width, height) if orientation_of(image) >= 5 else (height, width)
+
     def metadata(self, data: bytes, image: Any) -> tuple[Metadata, list[str]]:
-        kept, notes = kept_chunks(data)
-        texts = {str(key): str(text) for key, text in image.text.items()}
-        xmp = texts.pop("XML:com.adobe.xmp", "")
-        common = pillow_metadata(image)
+        beside = Beside(data)
+        image.info |= beside.info
+        icc, colours = profile_of(beside.colours, beside.info["icc_profile"], grey=data[25] in (0, 4))
         found = replace(
-            common,
-            xmp=xmp_without_images(xmp.encode()) or common.xmp,
-            texts=tuple(texts.items()),
-            comment=texts.get("Comment", "").encode(),
-            verbatim=kept,
+            pillow_metadata(image),
+            icc=icc,
+            colours=colours,
+            texts=tuple(beside.texts),
+            verbatim=tuple(beside.kept),
             encoding=MappingProxyType({"bits": data[24]}),
         )
-        return found, notes
+        return found, beside.notes
 
     def encode(self, photo: Photo, quality: int | None) -> bytes:
         metadata = photo.metadata
@@ -80,35 +112,158 @@ class Png(Codec):
 
 def chunks(data: bytes) -> Iterator[Chunk]:
     """The (name, content) of a PNG's chunks, up to its end or to where it is cut short."""
+    for name, content, _ in _parsed(data):
+        yield name, content if name == b"IDAT" else bytes(content)  # pixels are not copied
+
+
+def pixels_alone(data: bytes) -> bytes:
+    """The file without the chunks that the pixels do not need.
+
+    Raises:
+        ValueError: a chunk that the pixels do need has a wrong checksum.
+    """
+    parts: list[Content] = [SIGNATURE]
+    place, view = len(SIGNATURE), memoryview(data)
+    for name, content, is_sound in _parsed(data):
+        end = place + len(content) + 12
+        if name == b"tRNS":
+            if len(content) == {0: 2, 2: 6}.get(data[25], len(content)):
+                parts += _framed(name, content)
+        elif not _is_beside(name):
+            if name.isalpha() and not is_sound():
+                raise ValueError(f"the checksum of its chunk {name.decode()} is wrong")
+            parts.append(view[place:end])
+        place = end
+    return b"".join([*parts, view[place:]])
+
+
+class Beside:
+    """What a PNG holds beside its pixels.
+
+    Attributes:
+        kept: chunks that are still true of a changed photo, with an empty IDAT between what lies before and behind.
+        notes: sentences about the others, and about what cannot be used.
+        info: EXIF, XMP, colour profile, resolution and comment, as Pillow names them.
+        texts: the keys of its texts.
+        colours: the contents of the chunks that speak of colours.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        self.kept: list[tuple[bytes, bytes]] = []
+        self.notes: list[str] = []
+        self.info: dict[Any, Any] = {"exif": b"", "icc_profile": b""}
+        self.texts: list[str] = []
+        self.colours: dict[bytes, bytes] = {}
+        self._left = MAX_UNPACKED
+        wrong: set[str] = set()
+        frames, has_frame = 0, False
+        for name, view, is_sound in _parsed(data):
+            if name == b"IDAT":
+                if (b"IDAT", b"") not in self.kept:
+                    self.kept.append((b"IDAT", b""))
+                continue
+            content = bytes(view)
+            if _is_beside(name) and not is_sound():
+                wrong.add(name.decode())
+            if name == b"acTL" and len(content) == 8:
+                frames = int.from_bytes(content[:4], "big")
+            has_frame |= name == b"fcTL" and (b"IDAT", b"") not in self.kept
+            if name == _CREDENTIALS:
+                self.notes.append("the content credentials (C2PA) are not kept: they vouch for the photo as it was")
+            elif name not in _OF_THE_PIXELS | _ANIMATION:
+                self._add(name, content)
+        if frames:
+            self.notes += frames_note(frames if has_frame else frames + 1)
+        if wrong:
+            names = ", ".join(sorted(wrong))
+            self.notes.append(f"the PNG has chunks with a wrong checksum, which are kept as they are: {names}")
+
+    def _add(self, name: bytes, content: bytes) -> None:
+        kept: bytes | None = content
+        if name in _TEXTS:
+            kept = self._add_text(name, content)
+        elif name == b"iCCP":
+            _, _, packed = content.partition(b"\0")
+            self.info["icc_profile"] = self._unpacked(packed[1:], "the colour profile") or b""
+        elif name == b"eXIf":
+            self.info["exif"] = content
+        elif name == b"pHYs" and len(content) == 9 and content[8] == 1:
+            across, down, _ = struct.unpack(">IIB", content)
+            self.info["dpi"] = across * 0.0254, down * 0.0254
+        elif name in (b"cICP", b"sRGB", b"gAMA", b"cHRM"):
+            self.colours.setdefault(name, content)
+        if kept is not None:
+            self.kept.append((name, kept))
+
+    def _add_text(self, name: bytes, content: bytes) -> bytes | None:
+        """Use a text if something is known about its key; the content to keep, None for nothing."""
+        key, _, text = content.partition(b"\0")
+        if key not in _USED_TEXTS:
+            self.texts.append(key.decode("latin-1"))
+            return content
+        packed = name == b"zTXt"
+        head = content[: len(key) + 1]
+        if packed:
+            head, text = head + text[:1], text[1:]
+        elif name == b"iTXt":
+            packed = text[:1] == b"\1"
+            text = text[2:].split(b"\0", 2)[-1]
+            head = content[: len(content) - len(text)]
+        if packed:
+            unpacked = self._unpacked(text, "the XMP data" if key == _XMP_KEY else f"the text {key.decode()!r}")
+            if unpacked is None:
+                return None if key == _XMP_KEY else content  # it could show what was removed
+            text = unpacked
+        if key == _XMP_KEY:
+            self.info["xmp"] = text
+            clean = xmp_without_images(text)
+            return content if clean == text else head + (zlib.compress(clean) if packed else clean)
+        if key == _COMMENT_KEY:
+            self.info["comment"] = text if name == b"iTXt" else text.decode("latin-1").encode()
+            self.texts.append("Comment")
+        elif not self.info["exif"]:
+            with suppress(ValueError):  # ImageMagick's way: a name, a length, and hexadecimal digits
+                self.info["exif"] = bytes.fromhex("".join(text.decode("latin-1").split("\n")[3:]))
+        return content
+
+    def _unpacked(self, packed: bytes, what: str) -> bytes | None:
+        """What zlib unpacks, None with a note where that is too large or damaged."""
+        try:
+            content = zlib.decompressobj().decompress(packed, self._left + 1)
+        except zlib.error as error:
+            self.notes.append(f"{what} cannot be unpacked, and is not used: {error}")
+            return None
+        if len(content) > self._left:
+            self.notes.append(f"{what} is not used: it unpacks to more than {MAX_UNPACKED // 2**20} MB")
+            return None
+        self._left -= len(content)
+        return content
+
+
+def _parsed(data: bytes) -> Iterator[tuple[bytes, memoryview, Callable[[], bool]]]:
+    """The name and content of each chunk, and whether its checksum is right."""
     place = len(SIGNATURE)
     view = memoryview(data)
     while place + 12 <= len(data):
         length, name = struct.unpack_from(">I4s", data, place)
-        content: Content = view[place + 8 : place + 8 + length]
-        content = content if name == b"IDAT" else bytes(content)  # pixels are not copied
-        if len(content) < length:
+        end = place + 12 + length
+        if end > len(data):
             return
-        yield name, content
-        place += 12 + length
+        content = view[place + 8 : end - 4]
+        checksum = int.from_bytes(view[end - 4 : end], "big")
+        yield name, content, partial(_has_checksum, name, content, checksum)
+        place = end
         if name == b"IEND":
             return
 
 
-def kept_chunks(data: bytes) -> tuple[tuple[tuple[bytes, bytes], ...], list[str]]:
-    """What a PNG holds beside its pixels, with an empty IDAT between what lies before and behind them; and notes."""
-    kept: list[tuple[bytes, bytes]] = []
-    notes = []
-    for name, content in chunks(data):
-        if name == b"IDAT":
-            if (b"IDAT", b"") not in kept:
-                kept.append((b"IDAT", b""))
-        elif name == _CREDENTIALS:
-            notes.append("the content credentials (C2PA) are not kept: they vouch for the photo as it was")
-        elif name == b"iTXt" and bytes(content).startswith(_XMP):
-            kept.append((name, xmp_without_images(bytes(content))))
-        elif name not in _OF_THE_PIXELS | _ANIMATION:
-            kept.append((name, bytes(content)))
-    return tuple(kept), notes
+def _has_checksum(name: bytes, content: Content, checksum: int) -> bool:
+    return zlib.crc32(content, zlib.crc32(name)) == checksum
+
+
+def _is_beside(name: bytes) -> bool:
+    """Whether a chunk is ancillary: decoders can do without it."""
+    return name.isalpha() and name[:1].islower()
 
 
 def chunks_of(metadata: Metadata) -> tuple[Chunk, ...]:
