@@ -2,8 +2,10 @@
 
 import io
 import struct
+import time
 import zlib
 from contextlib import suppress
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -425,3 +427,62 @@ def test_deep_photos_have_metadata_too():
         assert again.metadata.icc == PROFILE
         assert b"A camera" in again.metadata.exif
         assert again.metadata.dpi == pytest.approx((300, 300), abs=0.01)
+
+
+GAIN_MAP_XMP = b"""<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
+<rdf:Description rdf:about="" xmlns:C="http://ns.google.com/photos/1.0/container/"
+ xmlns:Item="http://ns.google.com/photos/1.0/container/item/" xmlns:dc="http://purl.org/dc/elements/1.1/"
+ xmlns:hdrgm="http://ns.adobe.com/hdr-gain-map/1.0/" hdrgm:Version="1.0" hdrgm:GainMapMax='3.2' dc:source="mine">
+<hdrgm:Gamma><rdf:Seq><rdf:li>1</rdf:li></rdf:Seq></hdrgm:Gamma>
+<C:Directory><rdf:Seq>
+<rdf:li rdf:parseType="Resource"><C:Item Item:Semantic="Primary" Item:Mime="image/jpeg"/></rdf:li>
+<rdf:li rdf:parseType="Resource"><C:Item Item:Semantic="GainMap" Item:Mime="image/jpeg" Item:Length="5000"/></rdf:li>
+</rdf:Seq></C:Directory><dc:title>a title</dc:title></rdf:Description></rdf:RDF></x:xmpmeta>"""
+
+VIDEO_XMP = b"""<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
+<rdf:Description rdf:about="" xmlns:GCamera="http://ns.google.com/photos/1.0/camera/" GCamera:MicroVideo="1"
+ xmlns:dc="http://purl.org/dc/elements/1.1/" dc:title="a title" GCamera:SpecialTypeID="x"
+ GCamera:MicroVideoVersion="1" GCamera:MicroVideoOffset="4000"/></rdf:RDF></x:xmpmeta>"""
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "TIFF", "WEBP", "AVIF"])
+@pytest.mark.parametrize(
+    ("xmp", "gone", "said"),
+    [
+        (GAIN_MAP_XMP, (b"hdrgm", b"Directory", b"Item", b"5000"), "points at no gain map"),
+        (VIDEO_XMP, (b"MicroVideo",), "motion photo"),
+    ],
+)
+def test_xmp_points_at_nothing_that_is_gone(xmp, gone, said, form):
+    info = PngImagePlugin.PngInfo()
+    info.add_itxt("XML:com.adobe.xmp", xmp.decode())
+    options = {"pnginfo": info} if form == "PNG" else {"tiffinfo": {700: xmp}} if form == "TIFF" else {"xmp": xmp}
+    photo = read_photo(saved(scene()[0], form, **options))
+    (note,) = photo.notes
+    assert said in note
+    for suffix in (None, ".jpg", ".png"):
+        again = encode_photo(photo, suffix)
+        assert not any(word in again for word in gone)
+        assert b"a title" in again
+    root = ElementTree.fromstring(photo.metadata.xmp)
+    assert root.find(".//{http://www.w3.org/1999/02/22-rdf-syntax-ns#}Description") is not None
+    assert xmp_without_images(photo.metadata.xmp) == photo.metadata.xmp
+
+
+def test_iso_gain_map_segments_are_dropped():
+    segment = (b"\xe2", b"urn:iso:std:iso:ts:21496:-1\0" + bytes(8))
+    photo = read_photo(jpeg.with_segments(jpeg_of(scene()[0]), [segment]))
+    assert "gain maps) are not kept" in photo.notes[0]
+    assert b"21496" not in encode_photo(photo)
+
+
+def test_hostile_xmp_takes_no_long_time():
+    started = time.perf_counter()
+    for xmp in (
+        b"<hdrgm:a " * 100_000,
+        b"<hdrgm:a>" * 100_000,
+        b'<a:b hdrgm:c="' * 100_000,
+        b"<GImage:Data " * 100_000,
+    ):
+        xmp_without_images(xmp)
+    assert time.perf_counter() - started < 20

@@ -107,7 +107,8 @@ def _frames_of_video(path: Path) -> Iterator[Frame]:
 
 
 def _frames_of_folder(folder: Path) -> Iterator[Frame]:
-    paths = [path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file()]
+    files = (path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    paths = [path for path in files if path.suffix.lower() in SUFFIXES]
     if not paths:
         raise InputError(f"no frames (.png, .jpg and such) in {folder}")
     for path in sorted(paths, key=_natural):

@@ -124,7 +124,9 @@ def _read_shard(shard: str, unreadable: list[str]) -> list[tuple[str, bytes]]:
         photos = []
         try:
             for sample in tarfile_samples([{"url": shard}]):
-                photos += [(f"{shard}:{sample['__key__']}", sample[kind]) for kind in sample if _is_photo(kind)]
+                key = sample["__key__"]
+                if not key.endswith("/"):  # as WebDataset calls hidden files in folders, such as ._x.jpg
+                    photos += [(f"{shard}:{key}", sample[kind]) for kind in sample if _is_photo(kind)]
             return photos
         except (OSError, tarfile.TarError, EOFError, ValueError) as error:
             reason = _short(error)

@@ -210,9 +210,9 @@ class Beside:
             text = text[2:].split(b"\0", 2)[-1]
             head = content[: len(content) - len(text)]
         if packed:
-            unpacked = self._unpacked(text, "the XMP data" if key == _XMP_KEY else f"the text {key.decode()!r}")
+            unpacked = self._unpacked(text, "the XMP packet" if key == _XMP_KEY else f"the text {key.decode()!r}")
             if unpacked is None:
-                return None if key == _XMP_KEY else content  # it could show what was removed
+                return None if key == _XMP_KEY else content  # XMP could show what was removed
             text = unpacked
         if key == _XMP_KEY:
             self.info["xmp"] = text
@@ -231,13 +231,17 @@ class Beside:
         try:
             content = zlib.decompressobj().decompress(packed, self._left + 1)
         except zlib.error as error:
-            self.notes.append(f"{what} cannot be unpacked, and is not used: {error}")
-            return None
-        if len(content) > self._left:
-            self.notes.append(f"{what} is not used: it unpacks to more than {MAX_UNPACKED // 2**20} MB")
-            return None
-        self._left -= len(content)
-        return content
+            reason = f"it cannot be unpacked ({error})"
+        else:
+            if len(content) <= self._left:
+                self._left -= len(content)
+                return content
+            self._left = 0  # so that many such chunks cost no more than one
+            reason = f"the metadata unpacks to more than {MAX_UNPACKED // 2**20} MB"
+        note = f"{what} is not used: {reason}"
+        if note not in self.notes:
+            self.notes.append(note)
+        return None
 
 
 def _parsed(data: bytes) -> Iterator[tuple[bytes, memoryview, Callable[[], bool]]]:
