@@ -168,7 +168,6 @@ def test_other_bad_input_is_refused_in_one_sentence(gappy, truth, model, tmp_pat
 
     good = write(tmp_path / "in.nc", gappy)
     refused(tmp_path / "no.nc", "does not exist")
-    refused(good, "trained on tas, not on tas, lat", variable="tas,lat") if False else None
     refused(good, "three of tas's dimensions", "--dims", "time,row,lon")
     refused(write(tmp_path / "full.nc", truth), "no gaps")
     refused(write(tmp_path / "none.nc", np.full_like(gappy, np.nan)), "missing everywhere")
@@ -211,3 +210,25 @@ def test_a_value_that_never_changes_is_noted(gappy, model, tmp_path):
     values[:, :2, :5] = 0
     done = fill(write(tmp_path / "in.nc", values), model, tmp_path / "out.nc")
     assert "tas is 0 in the same 10 cells of every step" in done.output
+
+
+def test_a_curvilinear_grid_is_taken_as_rows_and_columns(gappy, tmp_path):
+    path = tmp_path / "in.nc"
+    write(path, gappy)
+    with netCDF4.Dataset(tmp_path / "curved.nc", "w") as file:
+        for name, size in zip(("time", "y", "x"), gappy.shape, strict=True):
+            file.createDimension(name, size)
+        file.createVariable("time", "f8", ("time",))[:] = np.arange(len(gappy))
+        for name in ("lat", "lon"):
+            file.createVariable(name, "f8", ("y", "x"))[:] = 1
+        tas = file.createVariable("tas", "f4", ("time", "y", "x"))
+        tas.coordinates = "lat lon"
+        tas[:] = gappy
+    done = run("train", tmp_path / "curved.nc", "--variable", "tas", "-o", tmp_path / "run")
+    assert done.exit_code == 2
+    assert "--no-area takes it as plain rows and columns" in done.output
+    quick = ("--steps", 2, "--width", 0.25, "--minutes", 0, "--no-area")
+    done = run("train", tmp_path / "curved.nc", "--variable", "tas", "-o", tmp_path / "run", *quick)
+    assert done.exit_code == 0, done.output
+    fill(tmp_path / "curved.nc", tmp_path / "run", tmp_path / "out.nc")
+    assert np.isfinite(raw(tmp_path / "out.nc")).all()

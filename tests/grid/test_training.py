@@ -59,7 +59,7 @@ def test_several_variables_have_their_own_gaps(truth, tmp_path):
     assert run("train", path, "--variable", "tas,psl", "-o", tmp_path / "run", *QUICK).exit_code == 0
     model = load_model(tmp_path / "run")
     assert (model.variables, model.units) == (("tas", "psl"), ("K", "hPa"))
-    done = run("fill", path, "--variable", "tas,psl", "--model", tmp_path / "run", "-o", tmp_path / "out.nc")
+    done = run("fill", path, "--variable", "psl,tas", "--model", tmp_path / "run", "-o", tmp_path / "out.nc")
     assert done.exit_code == 0, done.output
     assert np.array_equal(raw(tmp_path / "out.nc", "psl")[other < 1e19], other[other < 1e19])
     assert np.abs(raw(tmp_path / "out.nc", "psl") - 1000 - 2 * truth).max() < 200

@@ -73,6 +73,9 @@ _device = click.option("--device", default="auto", show_default=True, help="cpu,
     help="Compute on differences from the climatology of each month.  [default: where the data suffices]",
 )
 @click.option("--gaps", help="own, made, or FILE[:VARIABLE] of gap patterns, non-zero = gap.  [default: own if any]")
+@click.option(
+    "--modes/--no-modes", default=True, show_default=True, help="Try a first guess from modes of the training steps."
+)
 @click.option("--steps", type=click.IntRange(min=1), default=4000, show_default=True, help="Of training, at most.")
 @click.option("--minutes", type=click.FloatRange(min=0), default=12.0, show_default=True, help="At most; 0: no limit.")
 @click.option("--width", type=click.FloatRange(0.125, 8), default=1.0, show_default=True, help="Of the network.")
@@ -116,7 +119,11 @@ def train(
             writing_to(out),
             wrong_usage(InputError, TrainingError),
             click.progressbar(
-                length=1000, label="training", file=sys.stderr, hidden=not sys.stderr.isatty(), item_show_func=str
+                length=1000,
+                label="training",
+                file=sys.stderr,
+                hidden=not sys.stderr.isatty(),
+                item_show_func=lambda text: text or "",
             ) as bar,
         ):
 
@@ -175,6 +182,7 @@ def fill(
             loaded = load_model(model)
             reading = _as_trained(reading, loaded)
             targets = _targets(paths, out)
+            variables = _in_order(variables, loaded)
             series = _open(paths, variables, reading, need_time=False)
             scan = _counts(series)
             mask = read_mask(mask_file, series.grid, series.times) if mask_file else None
@@ -231,6 +239,7 @@ def evaluate(
 
         with wrong_usage(InputError, ModelError):
             loaded = load_model(model)
+            variables = _in_order(variables, loaded)
             series = _open(paths, variables, _as_trained(reading, loaded))
             _counts(series)
             units = {n: str(a.get("units", "")) for n, a in zip(series.variables, series.attributes, strict=True)}
@@ -240,7 +249,11 @@ def evaluate(
             if gaps not in (None, "own", "made"):
                 patterns, gaps = _patterns(gaps or "", series, variables), None
             with click.progressbar(
-                length=8, label="evaluating", file=sys.stderr, hidden=not sys.stderr.isatty(), item_show_func=str
+                length=8,
+                label="evaluating",
+                file=sys.stderr,
+                hidden=not sys.stderr.isatty(),
+                item_show_func=lambda text: text or "",
             ) as bar:
                 found = run(
                     loaded, values, series.times, gaps, patterns, seed, str(resolve_device(device)), most,
@@ -268,6 +281,11 @@ def _patterns(text: str, series: Series, variables: tuple[str, ...]) -> Any:
     from pconv.grid.masks import read_mask
 
     return read_mask(text, series.grid, None).maps[:, None].repeat(len(variables), axis=1)
+
+
+def _in_order(variables: tuple[str, ...], model: Any) -> tuple[str, ...]:
+    """The variables in the order of the model's channels."""
+    return model.variables if set(variables) == set(model.variables) else variables  # type: ignore[no-any-return]
 
 
 def _as_trained(reading: dict[str, Any], model: Any) -> dict[str, Any]:

@@ -19,6 +19,8 @@ ROUNDS = 3
 MOST_VALUES = 16_000_000
 """Of all modes together: 32 MB in a model's file."""
 MOST_MODES = 96
+MOST_CELLS = 300_000_000
+"""Of all training steps together; for more there is no guess."""
 LEAST_STEPS = 12
 """With fewer steps there is no guess."""
 
@@ -72,7 +74,7 @@ def fit_modes(windows: Tensor, valid: Tensor) -> tuple[Modes, Tensor] | None:
     """
     steps, size = len(windows), windows[0].numel()
     count = min(MOST_MODES, steps - 2, MOST_VALUES // size)
-    if steps < LEAST_STEPS or count < 4 or windows.numel() > 1_000_000_000:
+    if steps < LEAST_STEPS or count < 4 or windows.numel() > MOST_CELLS:
         return None
     gaps = not bool(valid.all())
     filled = _smooth(windows, valid) if gaps else windows

@@ -75,7 +75,7 @@ def anomalies(values: Fields, months: NDArray[np.int64], area: Fields) -> Normal
     return Normalisation(found.climatology, _spread(found.normal(values, months), known * area))
 
 
-def suits_anomalies(known: Bools, months: NDArray[np.int64] | None, least: int = 5) -> bool:
+def suits_anomalies(known: Bools, months: NDArray[np.int64] | None, least: int = 10) -> bool:
     """Whether half of the cells that are ever known are so in ``least`` steps of each month."""
     if months is None:
         return False

@@ -103,12 +103,12 @@ class Series:
 
     def __init__(
         self,
-        paths: Sequence[Path],
+        paths: Sequence[Path | str],
         variables: Sequence[str],
         options: ReadOptions | None = None,
         need_time: bool = True,
     ) -> None:
-        self.paths, self.variables = list(paths), list(variables)
+        self.paths, self.variables = [Path(path) for path in paths], list(variables)
         self.options = options or ReadOptions()
         self.files = [open_file(path) for path in self.paths]
         self.contents = [

@@ -43,6 +43,8 @@ WITHOUT_STEP = 0.05
 """With context, the step itself is hidden wholly in this share of the samples."""
 FOLDS = 4
 """Blocks of time of the training steps; each gets its first guess from modes of the others."""
+CASE_CELLS = 4_000_000
+"""Cells of all held-out cases together: large grids are measured on fewer cases."""
 PATTERNS = 4
 """Gap patterns for each held-out step."""
 
@@ -172,6 +174,8 @@ def train(
     held = held_out_cases(
         data, model, split.validation if len(split.validation) else split.train, draw, options.seed + 1
     )
+    if options.device == "cpu":
+        choose_threads(model.network, sampler)
     choose_modes(model, sampler, held, options, note)
     state = _load_state(state_path, model) if resume else None
     network, average = model.network.to(options.device), copy.deepcopy(model.network).to(options.device)
@@ -186,8 +190,6 @@ def train(
         best, curve = state["best"], state["curve"]
         done, spent, stale = state["done"], state["spent"], 0
         sampler.random = np.random.default_rng(options.seed + 1000 + done)
-    if options.device == "cpu":
-        choose_threads(network, sampler)
     begun = time.perf_counter() - spent
     losses: list[float] = []
     network.train()
@@ -292,7 +294,7 @@ def choose_modes(
     if fitted is None:
         return
     modes, filled = fitted
-    few = held[: max(16, 3_000_000 // held[0].image.numel())][:48]
+    few = held[:48]
     best: tuple[float, Modes | None, int, float] = (validate(model.network, model, few, "cpu"), None, 0, 0.0)
     plain = best[0]
     for count in sorted({max(2, len(modes.patterns) * part // 8) for part in (1, 2, 4, 8)}):
@@ -466,7 +468,8 @@ def held_out_cases(
     valid = torch.isfinite(normal)
     normal = torch.where(valid, normal, 0)
     cases = []
-    chosen = random.permutation(np.repeat(steps, PATTERNS))[:most]
+    fit = max(4, CASE_CELLS // data.values[0].size)
+    chosen = random.permutation(np.repeat(steps, PATTERNS))[: min(most, fit)]
     for step in chosen:
         index, usable = neighbours(data.times.linked, [int(step)], model.context)
         image, known = stack(normal, valid, index, usable)
