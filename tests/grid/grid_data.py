@@ -80,8 +80,9 @@ def raw(path, name="tas"):
 
 
 def make_model(folder, values, **options):
+    from pconv.grid.samples import Data, TrainOptions
     from pconv.grid.series import Series
-    from pconv.grid.training import Data, TrainOptions, train
+    from pconv.grid.training import train
 
     path = write(folder / "train.nc", values)
     series = Series([path], ["tas"])

@@ -12,8 +12,8 @@ from pconv.grid.error_table import ErrorMeter
 from pconv.grid.missing import constant_cells, read_packing
 from pconv.grid.model import neighbours
 from pconv.grid.network import choose_config, halo, receptive_field, wrap
+from pconv.grid.samples import split_blocks
 from pconv.grid.times import read_times
-from pconv.grid.training import split_blocks
 from pconv.nn.unet import PConvUNet
 
 

@@ -98,7 +98,8 @@ def train(
     Steps for early stopping and for the error estimate are held out as blocks of time.
     """
     with needs_extra("grid"):
-        from pconv.grid.training import Data, TrainOptions, draw_curve
+        from pconv.grid.samples import Data, TrainOptions
+        from pconv.grid.training import draw_curve
         from pconv.grid.training import train as run
         from pconv.nn.devices import resolve_device
 
