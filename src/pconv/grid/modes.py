@@ -7,15 +7,16 @@ channels. Truth with gaps is filled first, by the guess itself, in a few rounds 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from pconv.nn.surface import smooth_surface
 
-ROUNDS = 3
-"""Fits of the modes to data with gaps, each on the fills of the one before."""
+ROUNDS, SMOOTH_ROUNDS = 30, 3
+"""Fits of the modes to data with gaps, each on the fills of the one before. In the last ones, fills also get what the
+modes leave, spread smoothly; this takes most of the time."""
 MOST_VALUES = 16_000_000
 """Of all modes together: 32 MB in a model's file."""
 MOST_MODES = 96
@@ -39,7 +40,7 @@ class Modes:
     patterns: Tensor
     variances: Tensor
     noise: Tensor
-    inflation: float = 16.0
+    inflation: float = 8.0
 
     def guess(self, image: Tensor, valid: Tensor) -> Tensor:
         """``(B, C, H, W)`` everywhere, from what is known of ``image``."""
@@ -54,35 +55,28 @@ class Modes:
             guesses.append(amplitudes @ flat)
         return torch.stack(guesses).view_as(image)
 
-    def first(self, count: int, windows: Tensor, inflation: float) -> Modes:
-        """The first ``count`` of them; ``windows`` ``(T, C, H, W)`` without gaps tell what they leave."""
-        patterns = self.patterns[:count]
-        return replace(
-            self,
-            patterns=patterns,
-            variances=self.variances[:count],
-            noise=_noise(windows, patterns),
-            inflation=inflation,
-        )
 
-
-def fit_modes(windows: Tensor, valid: Tensor) -> tuple[Modes, Tensor] | None:
-    """Modes of ``windows`` ``(T, C, H, W)``, known where ``valid``, and the windows with their gaps filled.
-
-    Returns:
-        None where there are too few steps, or too many cells to hold their modes.
-    """
+def most_modes(windows: Tensor) -> int:
+    """How many modes ``windows`` ``(T, C, H, W)`` can have: 0 where there are too few steps or too many cells."""
     steps, size = len(windows), windows[0].numel()
     count = min(MOST_MODES, steps - 2, MOST_VALUES // size)
-    if steps < LEAST_STEPS or count < 4 or windows.numel() > MOST_CELLS:
-        return None
-    gaps = not bool(valid.all())
-    filled = _smooth(windows, valid) if gaps else windows
+    return 0 if steps < LEAST_STEPS or count < 4 or windows.numel() > MOST_CELLS else count
+
+
+def fit_modes(windows: Tensor, valid: Tensor, count: int) -> tuple[Modes, Tensor]:
+    """``count`` modes of ``windows`` ``(T, C, H, W)``, known where ``valid``, and the windows with gaps filled.
+
+    With gaps, fewer modes are often better: what is filled is fitted again, and with it its noise.
+    """
+    if bool(valid.all()):
+        return _decompose(windows, count), windows
+    filled = _smooth(windows, valid)
     modes = _decompose(filled, count)
-    for _ in range(ROUNDS if gaps else 0):
-        guess = torch.cat([modes.guess(windows[t : t + 1], valid[t : t + 1]) for t in range(steps)])
-        left = torch.where(valid, windows - guess, 0)
-        filled = torch.where(valid, windows, guess + _smooth(left, valid))
+    for number in range(ROUNDS):
+        guess = modes.guess(windows, valid)
+        if number >= ROUNDS - SMOOTH_ROUNDS:
+            guess = guess + _smooth(torch.where(valid, windows - guess, 0), valid)
+        filled = torch.where(valid, windows, guess)
         modes = _decompose(filled, count)
     return modes, filled
 

@@ -23,7 +23,7 @@ from pconv.grid.axes import Bools
 from pconv.grid.domain import distance_to_known
 from pconv.grid.error_table import ErrorMeter
 from pconv.grid.model import MODEL_FILE, GridModel, fingerprints, forward
-from pconv.grid.modes import Modes, fit_modes
+from pconv.grid.modes import Modes, fit_modes, most_modes
 from pconv.grid.network import choose_config, halo
 from pconv.grid.samples import (
     Batch,
@@ -40,6 +40,8 @@ from pconv.nn.unet import PConvUNet, UNetConfig
 
 STATE_FILE, CURVE_FILE, CURVE_PICTURE = "state.pt", "curve.csv", "curve.png"
 EMA = 0.995
+INFLATIONS = (1.0, 4.0, 16.0, 64.0)
+"""Tried for the noise of the modes."""
 FOLDS = 4
 """Blocks of time of the training steps; each gets its first guess from modes of the others."""
 
@@ -197,31 +199,29 @@ def choose_modes(
     if not options.modes:
         return
     steps = sampler.steps
-    fitted = fit_modes(*sampler.windows(steps))
-    if fitted is None:
-        return
-    modes, filled = fitted
+    windows, valid = sampler.windows(steps)
     few = held[:48]
-    best: tuple[float, Modes | None, int, float] = (validate(model.network, model, few, "cpu"), None, 0, 0.0)
-    plain = best[0]
-    for count in sorted({max(2, len(modes.patterns) * part // 8) for part in (1, 2, 4, 8)}):
-        for inflation in (1.0, 4.0, 16.0, 64.0):
-            model.modes = modes.first(count, filled, inflation)
+    plain = best = validate(model.network, model, few, "cpu")
+    chosen: Modes | None = None
+    filled = windows
+    most = most_modes(windows)
+    for count in sorted({max(4, most * part // 8) for part in (1, 2, 4, 8)}) if most else ():
+        fitted, whole = fit_modes(windows, valid, count)
+        for inflation in INFLATIONS:
+            model.modes = replace(fitted, inflation=inflation)
             score = validate(model.network, model, few, "cpu")
-            if score < best[0]:
-                best = (score, model.modes, count, inflation)
-    model.modes = best[1]
-    if best[1] is None:
-        note("no first guess from modes: it does not help here")
+            if score < best:
+                best, chosen, filled = score, model.modes, whole
+    model.modes = chosen
+    if chosen is None:
+        note("no first guess from modes: there are too few steps, or it does not help")
         return
-    note(f"first guess from {best[2]} modes of the training steps: RMSE {best[0]:.4f} instead of {plain:.4f}")
+    count = len(chosen.patterns)
+    note(f"first guess from {count} modes of the training steps: RMSE {best:.4f} instead of {plain:.4f}")
     for fold in np.array_split(steps, FOLDS):
-        others = ~np.isin(steps, fold)
-        again = fit_modes(filled[others], torch.ones_like(filled[others], dtype=torch.bool))
-        if again is None:
-            model.modes, sampler.folds = None, []
-            return
-        sampler.folds.append((fold, again[0].first(best[2], filled[others], best[3])))
+        others = filled[~np.isin(steps, fold)]
+        again = fit_modes(others, torch.ones_like(others, dtype=torch.bool), min(count, len(others) - 2))[0]
+        sampler.folds.append((fold, replace(again, inflation=chosen.inflation)))
     spread = float(torch.cat([b.truth[b.weight > 0] for b in (sampler.batch() for _ in range(8))]).std())
     config = replace(model.network.config, std=max(spread, 1e-3))
     torch.manual_seed(options.seed)
