@@ -168,6 +168,9 @@ def test_other_bad_input_is_refused_in_one_sentence(gappy, truth, model, tmp_pat
 
     good = write(tmp_path / "in.nc", gappy)
     refused(tmp_path / "no.nc", "does not exist")
+    done = run("fill", good, "--variable", "tas", "--model", model, "-o", good)
+    assert done.exit_code == 2
+    assert "is the input" in done.output
     refused(good, "three of tas's dimensions", "--dims", "time,row,lon")
     refused(write(tmp_path / "full.nc", truth), "no gaps")
     refused(write(tmp_path / "none.nc", np.full_like(gappy, np.nan)), "missing everywhere")

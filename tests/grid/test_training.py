@@ -79,6 +79,16 @@ def test_gaps_that_are_the_same_in_every_step_need_made_ones(truth, tmp_path):
     assert "no gaps of its own" in done.output
 
 
+def test_a_value_that_was_named_missing_is_so_when_filling_too(gappy, tmp_path):
+    values = gappy.copy()
+    values[:, 3:6, 4:9] = -1
+    path = write(tmp_path / "in.nc", values)
+    assert run("train", path, "--variable", "tas", "-o", tmp_path / "run", *QUICK, "--missing", -1).exit_code == 0
+    done = run("fill", path, "--variable", "tas", "--model", tmp_path / "run", "-o", tmp_path / "out.nc")
+    assert "360 --missing" in done.output
+    assert (raw(tmp_path / "out.nc")[:, 3:6, 4:9] == -1).all()
+
+
 def test_gaps_of_a_file(truth, tmp_path):
     path = write(tmp_path / "in.nc", truth)
     write(tmp_path / "gaps.nc", gaps(truth.shape)[:5].astype(float), name="gap")

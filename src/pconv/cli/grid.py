@@ -108,7 +108,7 @@ def train(
             _counts(series)
             values = series.read(0, len(series))[0]
             units = tuple(str(each.get("units", "")) for each in series.attributes)
-            data = Data(values, series.times, series.grid, variables, units)
+            data = Data(values, series.times, series.grid, variables, units, reading["missing"])
             patterns = None
             if gaps not in (None, "own", "made"):
                 patterns = _patterns(gaps or "", series, variables)
@@ -291,7 +291,7 @@ def _in_order(variables: tuple[str, ...], model: Any) -> tuple[str, ...]:
 
 def _as_trained(reading: dict[str, Any], model: Any) -> dict[str, Any]:
     """Read a file as the model's was read, where the user does not say."""
-    known = {"area": model.grid.degrees, "periodic": model.grid.periodic}
+    known = {"area": model.grid.degrees, "periodic": model.grid.periodic, "missing": model.facts.get("missing")}
     return reading | {name: value for name, value in known.items() if reading[name] is None}
 
 
@@ -301,14 +301,16 @@ def _targets(paths: tuple[Path, ...], out: Path) -> list[Path]:
     for path in paths:
         need_file(path, "the file")
     if len(paths) == 1:
-        need_place_for(out, *paths, force=False)
+        need_place_for(out, force=True)
+        if out.exists() and out.samefile(paths[0]):
+            raise InputError(f"{out} is the input: write to another file")
         return [out]
     make_folder(out)
     targets = [out / path.name for path in paths]
     if len(set(targets)) < len(targets):
         raise InputError("two of the files have the same name, and their outputs would lie in one folder")
-    for path, target in zip(paths, targets, strict=True):
-        need_place_for(target, path, force=False)
+    if any(target.exists() and target.samefile(path) for path, target in zip(paths, targets, strict=True)):
+        raise InputError(f"{out} holds the inputs: write to another folder")
     return targets
 
 

@@ -51,7 +51,7 @@ def fill(
         max_area: the largest connected gap that is filled, km2, or cells on a plain grid.
         min_observed: the least share of the domain that a step must know, 0..1.
         minimum, maximum: limits of filled values.
-        missing: a further value that means missing.
+        missing: a further value that means missing; as in training where it is left out.
         dims: time, y and x by name, instead of the CF conventions.
         device: where to compute.
 
@@ -66,6 +66,7 @@ def fill(
     """
     model = model if isinstance(model, GridModel) else load_model(model)
     single = isinstance(data, xr.DataArray)
+    missing = model.facts.get("missing") if missing is None else missing
     arrays = _variables(data, model)
     options = FillOptions(everywhere, Limits(max_gap, max_area, min_observed), minimum, maximum, device)
     contents = [_content(array, name, missing, dims, model) for name, array in arrays.items()]

@@ -164,7 +164,7 @@ def forward(network: PConvUNet, modes: Modes | None, image: Tensor, valid: Tenso
         around: columns to wrap around each side.
     """
     width = image.shape[-1]
-    guess = modes.guess(image, valid) if modes else torch.zeros_like(image)
+    guess = modes.to(image.device).guess(image, valid) if modes else torch.zeros_like(image)
     output: Tensor = network(wrap(image - guess, around), wrap(valid, around))
     return output[..., around : around + width] + guess
 

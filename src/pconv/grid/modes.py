@@ -7,7 +7,7 @@ channels. Truth with gaps is filled first, by the guess itself, in a few rounds 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -41,6 +41,11 @@ class Modes:
     variances: Tensor
     noise: Tensor
     inflation: float = 8.0
+
+    def to(self, device: torch.device) -> Modes:
+        """The same on a device."""
+        parts = {name: getattr(self, name).to(device) for name in ("patterns", "variances", "noise")}
+        return replace(self, **parts)
 
     def guess(self, image: Tensor, valid: Tensor) -> Tensor:
         """``(B, C, H, W)`` everywhere, from what is known of ``image``."""

@@ -70,13 +70,14 @@ class TrainOptions:
 
 @dataclass(frozen=True, eq=False)
 class Data:
-    """A whole series in memory: values ``(T, V, H, W)``, NaN where missing."""
+    """A whole series in memory: values ``(T, V, H, W)``, NaN where missing, and the value that the user named so."""
 
     values: Fields
     times: Times
     grid: Grid
     variables: tuple[str, ...]
     units: tuple[str, ...]
+    missing: float | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -177,7 +177,12 @@ def prepare(data: Data, options: TrainOptions, note: Callable[[str], None]) -> t
     else:
         normalisation = normalise.plain(values, data.grid.area)
     channels = len(data.variables) * (1 + 2 * options.context)
-    facts: dict[str, Any] = {"anomalies": use, "options": asdict(options), "held_out": split.sentence()}
+    facts: dict[str, Any] = {
+        "anomalies": use,
+        "missing": data.missing,
+        "options": asdict(options),
+        "held_out": split.sentence(),
+    }
     model = GridModel(
         network=PConvUNet(choose_config(data.grid.shape, channels, options.width)),
         variables=data.variables,
