@@ -149,6 +149,19 @@ def test_exif_in_the_text_of_imagemagick_is_found():
     assert photo.metadata.exif == exif[6:]
 
 
+def test_the_thumbnail_in_the_text_of_imagemagick_is_drawn_again():
+    """Two directories: of the photo, and of its thumbnail, which lies behind them."""
+    small = saved(pil("RGB", np.full((8, 8, 3), 200, np.uint8)), "JPEG")
+    exif = b"II*\0\x08\0\0\0" + struct.pack("<HHHIHHI", 1, 0x112, 3, 1, 1, 0, 26)
+    exif += struct.pack("<HHHIIHHIII", 2, 0x201, 4, 1, 56, 0x202, 4, 1, len(small), 0) + small
+    text = f"\nexif\n{len(exif):8d}\n{exif.hex()}\n".encode()
+    data = png_with(chunk(b"tEXt", b"Raw profile type exif\0" + text))
+    ((name, content),) = beside(encode_photo(read_photo(data)))
+    assert name == b"eXIf"
+    assert small not in content
+    assert content[56:59] == b"\xff\xd8\xff"
+
+
 P3 = struct.pack(">8I", 31270, 32900, 68000, 32000, 26500, 69000, 15000, 6000)
 """White, red, green and blue of Display P3, as cHRM has them."""
 

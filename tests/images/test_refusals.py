@@ -118,6 +118,8 @@ def test_the_limit_is_ours_and_leaves_pillows_alone(monkeypatch):
         (b"%PDF-1.7", "not an image"),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not an image"),
         (b"\xff\xd8\xff", "damaged"),
+        (b"\0\0\0\x18ftypcrx \0\0\0\1crx isom", r"camera raw file \(CR3\).*develop it"),
+        (b"FUJIFILMCCD-RAW 0201", r"camera raw file \(RAF\)"),
         (b"II*\0", "damaged"),
         (b"\0\0\0\x1cftypavif", "damaged"),
     ],

@@ -2,8 +2,11 @@ import io
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
+from pconv.errors import ImageFileError
+from pconv.evaluation.protocol import fit_photo
 from pconv.images.reading import photo_size
 from pconv.training.crops import Decoded, Square, central_square, cut, decode, draw_square, reduction_for
 
@@ -83,3 +86,43 @@ def test_photos_stand_upright(by):
     assert photo.pixels.shape == (96 // by, 64 // by, 3)
     top_left = cut(photo, Square(0, 0, 32, False), 16).astype(int)
     assert np.abs(top_left[..., :2] - cut(Decoded(pixels, 96, 64), Square(0, 0, 32, False), 16)[..., :2]).max() < 12
+
+
+def deep(**options):
+    """A file that Pillow alone reads as noise, as a negative or nearly black; and the colours it has."""
+    grey = options["photometric"] == "miniswhite"
+    values = np.random.default_rng(0).integers(0, 65536, (40, 30, 3), dtype=np.uint16)
+    stored = 65535 - values[..., 0] if grey else np.ascontiguousarray(values.transpose(2, 0, 1))
+    file = io.BytesIO()
+    tifffile.imwrite(file, stored, metadata=None, **options)
+    return file.getvalue(), values[..., :1].repeat(3, axis=2) if grey else values
+
+
+@pytest.mark.parametrize(
+    "options", [{"photometric": "rgb", "planarconfig": "separate"}, {"photometric": "miniswhite"}]
+)
+def test_training_and_evaluation_see_deep_tiffs_as_they_look(options, tmp_path):
+    data, values = deep(**options)
+    path = tmp_path / "deep.tif"
+    path.write_bytes(data)
+    for pixels in (decode(path, photo_size(path)).pixels, fit_photo(path, (40, 30))):
+        assert np.abs(pixels - values / 257).max() <= 0.51
+
+
+def test_training_and_evaluation_read_heic(tmp_path):
+    heif = pytest.importorskip("pillow_heif")
+    path = tmp_path / "photo.heic"
+    heif.from_pillow(Image.new("RGB", (32, 48), (200, 100, 50))).save(path, quality=100)
+    for pixels in (decode(path, photo_size(path)).pixels, fit_photo(path, (48, 32))):
+        assert np.abs(pixels.astype(int) - (200, 100, 50)).max() < 6
+
+
+def test_twelve_bits_are_refused_and_not_taken_for_black(tmp_path):
+    path = tmp_path / "twelve.tif"
+    tifffile.imwrite(path, np.zeros((40, 30), np.uint16), photometric="minisblack", metadata=None)
+    data = path.read_bytes()
+    bits = b"\x02\x01\x03\0\x01\0\0\0"  # BitsPerSample, one SHORT
+    path.write_bytes(data.replace(bits + b"\x10", bits + b"\x0c"))
+    for read in (lambda: decode(path, (40, 30)), lambda: fit_photo(path, (40, 30))):
+        with pytest.raises(ImageFileError, match=r"twelve\.tif holds 12-bit values"):
+            read()

@@ -1,3 +1,4 @@
+import io
 import itertools
 import shutil
 import tarfile
@@ -142,6 +143,19 @@ def test_workers_see_different_samples(shards):
     batches = itertools.islice(iter(data.loader(0, 0, 6, None)), 6)
     seen = [int(red) for batch in batches for red in batch.images[:, 0, 0, 0]]
     assert len(set(seen)) == len(seen) == 12
+
+
+def test_hidden_files_in_shards_are_no_photos(shards, tmp_path):
+    hidden = tmp_path / "hidden.tar"
+    with tarfile.open(hidden, "w") as tar, tarfile.open(shards[0]) as source:
+        for name in ("._a.png", "__MACOSX/._a.png", "b/.c.jpg"):
+            member = tarfile.TarInfo(name)
+            member.size = 4
+            tar.addfile(member, io.BytesIO(b"none"))
+        for member in source.getmembers():
+            tar.addfile(member, source.extractfile(member))
+    samples = list(itertools.islice(ShardedPhotos([str(hidden)], STAGE, (1,)), 8))
+    assert not any(sample.unreadable for sample in samples)
 
 
 def test_pipes_braces_and_broken_shards(shards, tmp_path, monkeypatch):

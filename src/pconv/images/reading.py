@@ -6,8 +6,8 @@ from io import BytesIO
 from pathlib import Path
 
 from pconv.errors import ImageFileError, InputError
-from pconv.images.codecs import CODECS, SUFFIXES, recognise
-from pconv.images.codecs.base import Codec
+from pconv.images.codecs import CODECS, SUFFIXES, raw_kind, recognise
+from pconv.images.codecs.base import Codec, raw_file
 from pconv.images.photo import Photo
 
 MAX_PIXELS = 178_956_970
@@ -69,6 +69,8 @@ def find_photos(folder: Path, what: str = "photos") -> list[Path]:
 
 def _codec_of(data: bytes, name: str) -> Codec:
     codec = recognise(data)
+    if codec is None and (kind := raw_kind(data)):
+        raise raw_file(name, kind)
     if codec is None:
         known = ", ".join(codec.title for codec in CODECS)
         raise ImageFileError(f"{name} is not an image of a known format ({known})" if data else f"{name} is empty")

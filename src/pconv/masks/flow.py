@@ -113,9 +113,9 @@ def _frames_of_folder(folder: Path) -> Iterator[Frame]:
         raise InputError(f"no frames (.png, .jpg and such) in {folder}")
     for path in sorted(paths, key=_natural):
         try:
-            yield np.ascontiguousarray(read_photo(path).rgb())
+            yield np.ascontiguousarray(read_photo(path, f"the frame {path}").rgb())
         except ImageFileError as error:
-            raise InputError(f"cannot read the frame {path}: {error}") from error
+            raise InputError(str(error)) from error
 
 
 def _natural(path: Path) -> list[tuple[int, str]]:

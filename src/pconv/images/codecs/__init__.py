@@ -24,6 +24,13 @@ SUFFIXES = frozenset(suffix for codec in CODECS for suffix in codec.suffixes)
 """In lower case, with the dot: what the names of image files end with."""
 
 
+_RAW = (
+    (4, b"ftypcrx ", "CR3"), (6, b"HEAPCCDR", "CRW"), (0, b"FUJIFILMCCD-RAW", "RAF"), (0, b"IIU\0", "RW2"),
+    (0, b"IIRO", "ORF"), (0, b"IIRS", "ORF"), (0, b"MMOR", "ORF"), (0, b"\0MRM", "MRW"), (0, b"FOVb", "X3F"),
+)  # fmt: skip
+"""Where a camera raw file has its mark, the mark, and the kind. Those that are TIFF inside are not among them."""
+
+
 def codec_named(name: str) -> Codec | None:
     """The format of this name, such as "JPEG" (see ``Codec.name``)."""
     return next((codec for codec in CODECS if codec.name == name), None)
@@ -40,6 +47,15 @@ def codec_for(suffix: str) -> Codec:
             return codec
     able = ", ".join(codec.suffixes[0] for codec in CODECS)
     raise InputError(f"cannot tell a format from the suffix {suffix!r}; use one of {able}")
+
+
+def raw_kind(head: bytes) -> str:
+    """The kind of a camera raw file that is not TIFF inside; empty for no such file.
+
+    Args:
+        head: its first 256 bytes, or more.
+    """
+    return next((kind for place, mark, kind in _RAW if head.startswith(mark, place)), "")
 
 
 def recognise(head: bytes) -> Codec | None:

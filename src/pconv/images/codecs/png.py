@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import PngImagePlugin
 
+from pconv.images import exif
 from pconv.images.codecs.base import (
     COMMON,
     DEEP,
@@ -223,7 +224,12 @@ class Beside:
             self.texts.append("Comment")
         elif not self.info["exif"]:
             with suppress(ValueError):  # ImageMagick's way: a name, a length, and hexadecimal digits
-                self.info["exif"] = bytes.fromhex("".join(text.decode("latin-1").split("\n")[3:]))
+                found = bytes.fromhex("".join(text.decode("latin-1").split("\n")[3:]))
+                self.info["exif"] = found
+                plain = exif.without_mark(found)
+                if exif.has_thumbnail(plain) or exif.without_previews(plain) != plain:
+                    self.kept.append((b"eXIf", plain))  # whose thumbnail is drawn again
+                    return None
         return content
 
     def _unpacked(self, packed: bytes, what: str) -> bytes | None:

@@ -247,7 +247,7 @@ def _directories(data: bytes, name: str) -> tuple[dict[int, ifd.Entry], ifd.Orde
             page, following = ifd.read(data, order, following, big)
             pages.append({entry.code: entry for entry in page})
     except (struct.error, ifd.BrokenDirectoryError) as error:
-        raise ImageFileError(f"{name} is damaged or cut short: TIFF, but {error}") from error
+        raise ImageFileError(f"{name} is damaged or cut short, and cannot be read as TIFF ({error})") from error
     inner = _sub_directories(data, tags, order, big)
     kind = _raw_kind(data, [tags, *pages, *inner], order)
     if kind:
