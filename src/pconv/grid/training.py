@@ -200,13 +200,15 @@ def prepare(data: Data, options: TrainOptions, note: Callable[[str], None]) -> t
 def choose_modes(
     model: GridModel, sampler: Sampler, held: list[Case], options: TrainOptions, note: Callable[[str], None]
 ) -> None:
-    """Give the model the first guess that suits the held-out steps best, with the untrained network behind it."""
+    """Give the model the first guess that suits the held-out steps best, with the smooth surface behind it."""
     if not options.modes:
         return
     steps = sampler.steps
     windows, valid = sampler.windows(steps)
     few = held[:48]
-    plain = best = validate(model.network, model, few, "cpu")
+    surface = copy.deepcopy(model.network)  # whose output is the smooth surface alone
+    torch.nn.init.zeros_(surface.levels[1][-1].conv.weight)
+    plain = best = validate(surface, model, few, "cpu")
     chosen: Modes | None = None
     filled = windows
     most = most_modes(windows)
@@ -214,7 +216,7 @@ def choose_modes(
         fitted, whole = fit_modes(windows, valid, count)
         for inflation in INFLATIONS:
             model.modes = replace(fitted, inflation=inflation)
-            score = validate(model.network, model, few, "cpu")
+            score = validate(surface, model, few, "cpu")
             if score < best:
                 best, chosen, filled = score, model.modes, whole
     model.modes = chosen
