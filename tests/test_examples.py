@@ -11,7 +11,6 @@ SHORT = {
     "fill_photo.py": ("astronaut-filled.png: 512x512, RGB", ["astronaut-filled.png"]),
     "remove_thing.py": ("coffee-filled.jpg: ", ["coffee-filled.jpg"]),
     "many_photos.py": ("coffee.jpg: ", ["filled"]),
-    "gridded_data.py": ("missing; error ", []),
     "tensors.py": ("filled (4, 3, 64, 96) on cpu; mean error ", []),
 }
 
