@@ -4,6 +4,7 @@ import io
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from pconv.images.reading import read_photo
@@ -61,3 +62,21 @@ def test_over_http_a_jpeg_keeps_its_tables(grey_server):
     assert Image.open(io.BytesIO(last.content)).quantization == Image.open(io.BytesIO(source)).quantization
     files["original"] = ("b.jpg", encoded(Image.new("RGB", (10, 10))), "image/png")
     assert grey_server.post(files).json()["error"]["code"] == "original_size"
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_colours_multiplied_by_alpha_stay_so(kind):
+    rng = np.random.default_rng(3)
+    stored = rng.integers(0, np.iinfo(kind).max // 2, (30, 40, 4), dtype=kind)
+    stored[..., 3] += np.iinfo(kind).max // 2
+    file = io.BytesIO()
+    tifffile.imwrite(file, stored, photometric="rgb", extrasamples=[1], metadata=None)
+    before = read_photo(file.getvalue())
+    filled = read_photo(encode_photo(before, ".png"))
+    filled.write(*HOLE, np.full((3, 10, 20), 0.25, np.float32), np.ones((10, 20), np.float32))
+    after = copy_changes(filled, before)
+    known = np.ones((30, 40), bool)
+    known[HOLE] = False
+    assert np.array_equal(after.pixels[known], stored[known])
+    assert np.array_equal(after.pixels[..., 3], stored[..., 3])
+    assert np.abs(after.read(*HOLE) - 0.25).max() < 0.01

@@ -119,7 +119,8 @@ def copy_changes(filled: Photo, original: Photo) -> Photo:
     png_mode = storable_mode(original, codec_for(".png"))
     comparable = png_mode == filled.mode and filled.palette is None
     same_values = comparable and original.mode == filled.mode and original.pixels.dtype == filled.pixels.dtype
-    as_png = as_mode(original, png_mode) if comparable else None
+    same_values = same_values and not original.premultiplied
+    as_png = as_mode(original.straight(), png_mode) if comparable else None
     for top in range(0, original.height, _ROWS):
         rows, columns = slice(top, min(top + _ROWS, original.height)), slice(0, original.width)
         if as_png is not None:

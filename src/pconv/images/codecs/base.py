@@ -162,8 +162,8 @@ class Codec:
 def raw_file(name: str, kind: str) -> ImageFileError:
     """The refusal of a camera's raw file, of which only a preview could be read."""
     return ImageFileError(
-        f"{name} is a camera raw file ({kind}), which holds sensor values and a preview; develop it with a raw "
-        "converter such as darktable, RawTherapee or Lightroom, and use the TIFF, PNG or JPEG that it writes"
+        f"{name} is a camera raw file ({kind}), which holds sensor values; develop it with a raw converter "
+        "(darktable, RawTherapee, Lightroom) and use the TIFF, PNG or JPEG that it writes"
     )
 
 

@@ -138,6 +138,10 @@ def pixels_alone(data: bytes) -> bytes:
     return b"".join([*parts, view[place:]])
 
 
+class _TooLargeError(ValueError):
+    """Metadata unpacks to more than ``MAX_UNPACKED``."""
+
+
 class Beside:
     """What a PNG holds beside its pixels.
 
@@ -172,7 +176,8 @@ class Beside:
             if name == _CREDENTIALS:
                 self.notes.append("the content credentials (C2PA) are not kept: they vouch for the photo as it was")
             elif name not in _OF_THE_PIXELS | _ANIMATION:
-                self._add(name, content)
+                with suppress(_TooLargeError):
+                    self._add(name, content)
         if frames:
             self.notes += frames_note(frames if has_frame else frames + 1)
         if wrong:
@@ -233,21 +238,26 @@ class Beside:
         return content
 
     def _unpacked(self, packed: bytes, what: str) -> bytes | None:
-        """What zlib unpacks, None with a note where that is too large or damaged."""
+        """What zlib unpacks, None with a note where it is damaged.
+
+        Raises:
+            _TooLargeError: it is more than this file's metadata may be; a note says so.
+        """
         try:
             content = zlib.decompressobj().decompress(packed, self._left + 1)
         except zlib.error as error:
-            reason = f"it cannot be unpacked ({error})"
-        else:
-            if len(content) <= self._left:
-                self._left -= len(content)
-                return content
+            self._note(f"{what} cannot be used, since it cannot be unpacked ({error})")
+            return None
+        if len(content) > self._left:
             self._left = 0  # so that many such chunks cost no more than one
-            reason = f"the metadata unpacks to more than {MAX_UNPACKED // 2**20} MB"
-        note = f"{what} is not used: {reason}"
-        if note not in self.notes:
-            self.notes.append(note)
-        return None
+            self._note(f"{what} is not kept, since the metadata unpacks to more than {MAX_UNPACKED // 2**20} MB")
+            raise _TooLargeError
+        self._left -= len(content)
+        return content
+
+    def _note(self, sentence: str) -> None:
+        if sentence not in self.notes:
+            self.notes.append(sentence)
 
 
 def _parsed(data: bytes) -> Iterator[tuple[bytes, memoryview, Callable[[], bool]]]:
