@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,18 +24,32 @@ def replacing(target: Path, mark: str = "") -> Iterator[Path]:
     permissions; a link is followed, so that what it points to is replaced and not the link. Its name begins with "."
     and ``mark``, by which what a killed process left can be found.
     """
-    target = Path(os.path.realpath(target))
-    temporary = target.with_name(f".{mark}{target.stem[:40]}-{secrets.token_hex(6)}{target.suffix}")
-    # 0o666 less the process's umask, which the system applies: asking for the umask means setting it, and a thread
-    # that makes a file in that moment would make it for everybody.
-    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
-    mode = temporary.stat().st_mode
-    try:
+    with replacing_together([target], mark) as (temporary,):
         yield temporary
-        # Libraries may have put a file of their own in its place: safetensors makes them readable by the owner only.
-        temporary.chmod((target.stat().st_mode if target.exists() else mode) & 0o777)
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.replace(target)
+
+
+@contextmanager
+def replacing_together(targets: Sequence[Path], mark: str = "") -> Iterator[list[Path]]:
+    """What ``replacing`` does, for files that belong together: none is replaced before all are on the disk."""
+    targets = [Path(os.path.realpath(target)) for target in targets]
+    temporaries: list[Path] = []
+    modes = []
+    try:
+        for target in targets:
+            temporary = target.with_name(f".{mark}{target.stem[:40]}-{secrets.token_hex(6)}{target.suffix}")
+            # 0o666 less the process's umask, which the system applies: asking for the umask means setting it, and a
+            # thread that makes a file in that moment would make it for everybody.
+            os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+            temporaries.append(temporary)
+            modes.append(temporary.stat().st_mode)
+        yield temporaries
+        for temporary, target, mode in zip(temporaries, targets, modes, strict=True):
+            # Libraries may have put a file of their own in its place: safetensors lets only the owner read it.
+            temporary.chmod((target.stat().st_mode if target.exists() else mode) & 0o777)
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
+        for temporary, target in zip(temporaries, targets, strict=True):
+            temporary.replace(target)
     finally:
-        temporary.unlink(missing_ok=True)
+        for temporary in temporaries:
+            temporary.unlink(missing_ok=True)

@@ -15,10 +15,12 @@ import click
 from pconv.cli.common import PathType, make_folder, need_file, need_place_for, needs_extra, writing_to, wrong_usage
 from pconv.cli.masks import polarity_option, size_option
 from pconv.errors import InputError, ModelError, PconvError
+from pconv.signals import stop_on_signal
 
 ALL = "telea,ns,biharmonic,patchmatch,fsr,plain,mean"
 QUICK = "telea,ns,mean"
 QUICK_PER_CELL = 2
+STOPPED = "stopped; the fills that are done are kept, and the same command does the others"
 
 
 def split_methods(ctx: click.Context, option: click.Parameter, values: tuple[str, ...]) -> list[str]:
@@ -111,7 +113,7 @@ def evaluate(
         need_place_for(markdown, force=True)
     if masks and size:
         raise click.UsageError("--size is for generated masks; those of --masks have their own size")
-    with needs_extra("evaluate"):
+    with needs_extra("evaluate"), stop_on_signal(STOPPED, interrupt=True):
         from pconv.evaluation import methods as known
         from pconv.evaluation.learned import LearnedWeights
         from pconv.evaluation.protocol import bundled_photos
@@ -121,7 +123,7 @@ def evaluate(
         from pconv.images.reading import find_photos
 
         with wrong_usage(PconvError):
-            paths = find_photos(photos or bundled_photos())
+            paths = find_photos(photos or bundled_photos(), note=note)
             if masks and not masks.is_dir():
                 raise InputError(f"no folder of masks at {masks}")
             names = against or (QUICK if quick else ALL).split(",")
@@ -148,7 +150,12 @@ def evaluate(
         markdown=[markdown] if markdown else [],
         command=shlex.join(["pconv", *sys.argv[1:]]),
     )
-    with needs_extra("evaluate"), writing_to(out), wrong_usage(InputError, ModelError):
+    with (
+        needs_extra("evaluate"),
+        writing_to(out),
+        wrong_usage(InputError, ModelError),
+        stop_on_signal(STOPPED, interrupt=True),
+    ):
         results = run(config, bar, note)
     show(results)
     click.echo(f"{out / 'report.html'}")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import click
 
 from pconv.cli.common import PathType, make_folder, needs_extra, progress, writing_to, wrong_usage
 from pconv.errors import InputError
+from pconv.signals import drop_closed_outputs
 
 
 @click.command()
@@ -21,8 +23,8 @@ def train(config: Path, overrides: tuple[str, ...], out: Path, resume: bool, vgg
     """Train a network as CONFIG says, a TOML file or one of the presets: debug, default, finetune, ablation,
     paper. KEY=VALUE overrides a setting, as in photos=FOLDER or stages.0.lr=1e-4.
 
-    Ctrl-C saves and stops. Watch with: tensorboard --logdir OUT. On many GPUs: torchrun --nproc-per-node 4 -m pconv
-    train ...
+    Ctrl-C, SIGTERM and SIGHUP save and stop, with exit code 130, 143 and 129. Watch with: tensorboard --logdir OUT.
+    On many GPUs: torchrun --nproc-per-node 4 -m pconv train ...
     """
     with needs_extra("train"):
         from pconv.training.config import read_config
@@ -30,9 +32,14 @@ def train(config: Path, overrides: tuple[str, ...], out: Path, resume: bool, vgg
 
     with wrong_usage(InputError):
         settings = read_config(config, [*overrides, *([f"vgg={vgg}"] if vgg else [])])
-    model, steps = run(settings, out, resume)
+    model, steps, stopped_by = run(settings, out, resume)
+    if stopped_by:
+        drop_closed_outputs()
     if os.environ.get("RANK", "0") == "0":
-        click.echo(f"{model} after {steps} of {settings.steps} steps")
+        how = f", stopped by {signal.Signals(stopped_by).name}; go on with --resume" if stopped_by else ""
+        click.echo(f"{model} after {steps} of {settings.steps} steps{how}")
+    if stopped_by:
+        raise SystemExit(128 + stopped_by)
 
 
 @click.command()
@@ -48,7 +55,7 @@ def shards(photos: Path, out: Path, shard_mb: float, short_side: int | None, see
         from pconv.training.shards import write_shards
 
     with wrong_usage(InputError):
-        paths = find_photos(photos)
+        paths = find_photos(photos, note=lambda sentence: click.echo(sentence, err=True))
     make_folder(out)
     if any(out.glob("shard-*.tar")):
         raise click.UsageError(f"{out} holds shards already; name another folder, or remove them first")

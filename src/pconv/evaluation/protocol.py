@@ -18,7 +18,7 @@ from PIL import Image
 
 from pconv.errors import ImageFileError, InputError
 from pconv.evaluation.mask_set import generate_hole
-from pconv.images.reading import read_photo
+from pconv.images.reading import read_photo, some
 from pconv.masks.reader import read_mask
 from pconv.masks.strokes import RATIO_BINS
 
@@ -249,7 +249,7 @@ def bundled_photos() -> Path:
 
 
 def readable_photos(paths: Sequence[Path]) -> tuple[list[Path], list[tuple[int, int]], list[str]]:
-    """Photos with their upright sizes (height, width), and a sentence for each that cannot be read.
+    """Photos with their upright sizes (height, width), and notes: a sentence on those that cannot be read.
 
     Raises:
         InputError: none can be read.
@@ -265,4 +265,5 @@ def readable_photos(paths: Sequence[Path]) -> tuple[list[Path], list[tuple[int, 
         sizes.append((photo.height, photo.width))
     if not good:
         raise InputError(f"none of the {len(paths)} photos can be read: {problems[0]}")
-    return good, sizes, problems
+    notes = [f"{len(problems)} of the {len(paths)} photos are left out: {some(problems, '; ')}"] if problems else []
+    return good, sizes, notes

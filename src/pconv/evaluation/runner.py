@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, as_completed
 from dataclasses import dataclass
 from functools import lru_cache
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -30,6 +31,7 @@ from pconv.evaluation.methods import Method
 from pconv.evaluation.protocol import Pair, fit_photo, hole_of
 from pconv.files import replacing, sha256_of
 from pconv.images.psnr import psnr
+from pconv.signals import STOP_SIGNALS, signals_blocked
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -150,14 +152,17 @@ def _in_processes(
     from pebble import ProcessPool
 
     context = multiprocessing.get_context("spawn")
+    limit = settings.time_limit + settings.grace
     with ProcessPool(max_workers=settings.jobs, context=context, initializer=_start_worker) as pool:
         try:
-            futures: dict[Future[Score], FillTask] = {
-                pool.schedule(
-                    fill_and_measure, args=[task, settings, measured_by], timeout=settings.time_limit + settings.grace
-                ): task
-                for task in tasks
-            }
+            futures: dict[Future[Score], FillTask] = {}
+            # What comes from the terminal is for this process, which ends the others with SIGTERM.
+            with signals_blocked(*STOP_SIGNALS):
+                resource_tracker.ensure_running()  # it would unblock SIGINT and SIGTERM
+                with signals_blocked(signal.SIGINT):
+                    for task in tasks:
+                        job = pool.schedule(fill_and_measure, args=[task, settings, measured_by], timeout=limit)
+                        futures[job] = task
             for future in as_completed(futures):
                 task = futures[future]
                 yield task, _outcome(future, task, settings)
@@ -241,7 +246,7 @@ def _measured_by(vgg: Path | None) -> str:
 
 
 def _start_worker() -> None:
-    """Leave Ctrl-C to the parent, and compute in one thread, since there is a process for each core."""
+    """Compute in one thread, since there is a process for each core."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ["OMP_NUM_THREADS"] = "1"  # torch reads it when it is imported, which only some methods do
     logging.disable(logging.WARNING)  # PyPatchMatch logs how it was built, load_vgg which blocks it has

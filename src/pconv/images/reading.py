@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from io import BytesIO
 from pathlib import Path
 
@@ -12,6 +13,9 @@ from pconv.images.photo import Photo
 
 MAX_PIXELS = 178_956_970
 """Larger images are refused before they are decoded; Pillow itself warns from here on by default."""
+
+MAX_NAMED = 10
+"""Files that a note names."""
 
 
 def read_photo(source: Path | bytes, name: str = "", max_pixels: int = MAX_PIXELS, shrink: int = 1) -> Photo:
@@ -50,21 +54,50 @@ def photo_size(source: Path | bytes, name: str = "") -> tuple[int, int]:
         raise _unreadable(name, error) from error
 
 
-def find_photos(folder: Path, what: str = "photos") -> list[Path]:
-    """All image files below ``folder``, by their suffixes, sorted by path.
+def find_photos(folder: Path, what: str = "photos", note: Callable[[str], None] | None = None) -> list[Path]:
+    """All image files below ``folder``, by their suffixes, sorted by path. Hidden files and folders are left out.
 
     Args:
         what: what they are, for messages: "photos", "masks", "frames".
+        note: called with a sentence on files of other kinds, and one on images that need a library which is missing.
 
     Raises:
-        InputError: no such folder, or no image in it.
+        InputError: no such folder, or no image in it that can be read here.
     """
     if not folder.is_dir():
         raise InputError(f"no folder of {what} at {folder}")
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    missing = {suffix: why for codec in CODECS if (why := codec.reader_missing()) for suffix in codec.suffixes}
+    found: list[Path] = []
+    others: list[str] = []
+    unreadable: dict[str, list[str]] = {}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder)
+        if any(part.startswith(".") for part in name.parts) or not path.is_file():
+            continue
+        suffix = path.suffix.lower()
+        if suffix in missing:
+            unreadable.setdefault(missing[suffix], []).append(str(name))
+        elif suffix in SUFFIXES:
+            found.append(path)
+        else:
+            others.append(str(name))
+    left_out = f"files left out of {folder}"
+    sentences = [f"{len(names)} {left_out}: {why}: {some(names)}" for why, names in unreadable.items()]
     if not found:
-        raise InputError(f"no {what} ({', '.join(codec.suffixes[0] for codec in CODECS)}) below {folder}")
+        known = ", ".join(codec.suffixes[0] for codec in CODECS)
+        raise InputError("; ".join([f"no {what} ({known}) below {folder}", *sentences]))
+    if others:
+        sentences.append(f"{len(others)} {left_out}, by their names no images: {some(others)}")
+    if note:
+        for sentence in sentences:
+            note(sentence)
     return found
+
+
+def some(names: Sequence[str], separator: str = ", ") -> str:
+    """The first names (or sentences) and how many there are more: ``a.heic, b.heic and 9 more``."""
+    more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
+    return separator.join(names[:MAX_NAMED]) + more
 
 
 def _codec_of(data: bytes, name: str) -> Codec:

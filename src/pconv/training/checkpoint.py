@@ -1,26 +1,57 @@
-"""The state of a run: everything that continuing needs, in one file that is replaced as a whole."""
+"""The state of a run: all that continuing needs, in one file; and the error where files cannot be written."""
 
 from __future__ import annotations
 
 import pickle
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
 from pconv.errors import TrainingError
-from pconv.files import replacing
 
+MODEL_FILE = "model.safetensors"
 STATE_FILE = "state.pt"
 STATE_KEYS = {
     "net", "averaged", "optimizer", "precision", "step", "skipped", "best", "photos", "places", "config",
 }  # fmt: skip
 
 
-def save_state(state: dict[str, Any], folder: Path) -> None:
-    """Write ``state`` (tensors and plain values only) to the run's folder."""
-    with replacing(folder / STATE_FILE) as temporary:
-        torch.save(state, temporary)
+@contextmanager
+def writing_run(folder: Path) -> Iterator[None]:
+    """What the block writes goes to the run's folder.
+
+    Raises:
+        TrainingError: the system could not write it: a full disk, a quota, no permission.
+    """
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or str(error).rstrip(".")
+        raise TrainingError(
+            f"cannot write to {folder}: {reason}; what was saved before is whole: when the cause is removed, "
+            f"go on with --resume, or without it if there is no {STATE_FILE}"
+        ) from error
+
+
+def save_state(state: dict[str, Any], path: Path) -> None:
+    """Write ``state`` (tensors and plain values only).
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    with path.open("wb") as file:
+        try:
+            torch.save(state, file)
+        except RuntimeError as error:  # PyTorch's own, about the file's position, covers the system's
+            while error.__context__:
+                if isinstance(error.__context__, OSError):
+                    raise error.__context__ from None
+                error = error.__context__  # type: ignore[assignment]
+            raise
 
 
 def load_state(folder: Path) -> dict[str, Any]:
@@ -31,7 +62,9 @@ def load_state(folder: Path) -> dict[str, Any]:
     """
     path = folder / STATE_FILE
     if not path.is_file():
-        raise TrainingError(f"nothing to resume in {folder}: it has no {STATE_FILE}; start without --resume")
+        model = folder / MODEL_FILE
+        how = f"; to go on from its weights, use another --out and init={model}" if model.is_file() else ""
+        raise TrainingError(f"nothing to resume in {folder}: it has no {STATE_FILE}; start without --resume{how}")
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:

@@ -48,18 +48,19 @@ class Decoded(NamedTuple):
     width: int
 
 
-def decode(source: Path | bytes, size: tuple[int, int], shrink: int = 1) -> Decoded:
+def decode(source: Path | bytes, size: tuple[int, int], shrink: int = 1, name: str = "") -> Decoded:
     """A photo's colours.
 
     Args:
         source: a file, or its bytes.
         size: height and width, as ``pconv.images.reading.photo_size`` gives them.
         shrink: shrink by at most 1, 2, 4 or 8 while decoding, if it is a JPEG.
+        name: for messages; the path if left out.
 
     Raises:
         ImageFileError: the photo cannot be read.
     """
-    return Decoded(np.ascontiguousarray(read_photo(source, shrink=shrink).rgb()), *size)
+    return Decoded(np.ascontiguousarray(read_photo(source, name, shrink=shrink).rgb()), *size)
 
 
 def reduction_for(side: int, size: int) -> int:

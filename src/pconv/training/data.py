@@ -6,7 +6,6 @@ Sample number i is a pure function of the seed and i. A run that is resumed ther
 from __future__ import annotations
 
 import hashlib
-import signal
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -38,7 +37,7 @@ class Sample(NamedTuple):
     Attributes:
         image: ``(3, size, size)`` uint8, the truth, hole content included.
         valid: ``(1, size, size)`` bool, True = known pixel.
-        unreadable: files that were skipped on the way to it, because they cannot be read.
+        unreadable: for each file that was skipped on the way to it, the sentence that says why it cannot be read.
         position: where the reader of shards goes on after it; None where photos are read from a folder.
     """
 
@@ -104,12 +103,12 @@ class HoledPhotos(Dataset[Sample]):
         for number in self._candidates(index):
             try:
                 pixels = self._crop(number, generator)
-            except ImageFileError:
-                unreadable.append(str(self.photos[number]))
+            except ImageFileError as error:
+                unreadable.append(str(error))
                 continue
             hole = self.draw_hole(size, size, self.stage.hole_ratio, generator=generator)
             return to_sample(pixels, hole, unreadable)
-        raise TrainingError("none of the photos can be read as an image")
+        raise TrainingError(f"none of the {len(self.photos)} photos can be read as an image: {unreadable[0]}")
 
     def _candidates(self, index: int) -> Iterator[int]:
         """The photo of sample ``index``, and those that take its place if it cannot be read."""
@@ -163,9 +162,3 @@ class BatchSplit(NamedTuple):
             start = first + step * batch_size + self.rank * self.micro_batches * size
             for number in range(self.micro_batches):
                 yield range(start + number * size, start + (number + 1) * size)
-
-
-def leave_signals_to_the_main_process(worker: int) -> None:
-    """A loader worker's start: Ctrl-C reaches every process of a terminal, and the main process ends its workers."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -2,33 +2,46 @@
 
 from __future__ import annotations
 
+import logging
+import multiprocessing
+import os
+import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from multiprocessing.queues import Queue
 from pathlib import Path
 from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
 from pconv.errors import InputError, PconvError, TrainingError
 from pconv.images.reading import find_photos
 from pconv.masks.strokes import irregular_hole
+from pconv.signals import STOP_SIGNALS, signals_blocked
 from pconv.training.config import TrainConfig
 from pconv.training.data import (
     Batch,
     BatchSplit,
     DrawHole,
     HoledPhotos,
+    Sample,
     ShardPosition,
     fingerprint,
-    leave_signals_to_the_main_process,
     stack,
 )
 from pconv.training.validation import hold_out
 
+logger = logging.getLogger(__name__)
+
 PREFETCH = 4
 """Batches that each worker prepares ahead."""
+
+LONG_WAIT = 60
+"""Seconds without a batch after which the user is told."""
 
 
 @dataclass(frozen=True)
@@ -67,10 +80,10 @@ class TrainingData:
         stage, config = self.config.stages[stage_number], self.config
         common: dict[str, Any] = {
             "num_workers": config.workers,
-            "collate_fn": stack,
+            "collate_fn": packed,
             "prefetch_factor": PREFETCH if config.workers else None,
-            "pin_memory": torch.cuda.is_available(),
-            "worker_init_fn": leave_signals_to_the_main_process,
+            "worker_init_fn": start_worker,
+            "timeout": LONG_WAIT if config.workers else 0,
         }
         if self.photos:
             cache = int(config.cache_gb * 2**30 / max(config.workers, 1))
@@ -95,25 +108,104 @@ class TrainingData:
         return Loader(DataLoader(stream, batch_size=size, **common), start)  # type: ignore[arg-type]
 
 
+def packed(samples: Sequence[Sample]) -> tuple[NDArray[Any], NDArray[Any], tuple[str, ...], ShardPosition | None]:
+    """A batch as arrays, which reach the training process through a pipe.
+
+    Tensors would go through files in /dev/shm, which is small in containers: a batch that does not fit is lost there,
+    and the training process waits for it for ever.
+    """
+    batch = stack(samples)
+    return batch.images.numpy(), batch.valid.numpy(), batch.unreadable, batch.position
+
+
+def start_worker(worker: int) -> None:
+    """A loader worker ends when the training process has gone, or when a batch cannot be delivered.
+
+    Without that it would wait for ever for the end of a pipe that nobody reads, or be waited for.
+    """
+
+    def end_with_parent() -> None:
+        parent = multiprocessing.parent_process()
+        if parent:
+            parent.join()
+            os._exit(0)
+
+    threading.Thread(target=end_with_parent, daemon=True).start()
+    Queue._on_queue_feeder_error = staticmethod(lambda *_: os._exit(1))  # type: ignore[attr-defined]
+
+
 class Loader:
     """Batches, and where the readers of shards are in them."""
 
-    def __init__(self, batches: DataLoader[Batch], positions: Sequence[ShardPosition]) -> None:
+    def __init__(self, batches: DataLoader[Any], positions: Sequence[ShardPosition]) -> None:
         self._batches = batches
         self._positions = deque(positions)
 
     def __iter__(self) -> Iterator[Batch]:
+        with self.started() as batches:
+            yield from batches
+
+    @contextmanager
+    def started(self, note: Callable[[str], None] = logger.warning) -> Iterator[Iterator[Batch]]:
+        """The batches; loader workers live as long as the block.
+
+        Args:
+            note: called with a sentence where the workers are slow.
+
+        Raises:
+            TrainingError: a worker died or could not start, or found no photo.
+        """
+        others = set(multiprocessing.active_children())
         try:
-            for batch in self._batches:
-                if batch.position:
-                    # Workers give batches in turn, so the one that gave this batch is the last to give another.
-                    self._positions.popleft()
-                    self._positions.append(batch.position)
-                yield batch
+            try:
+                # Signals are for the training process: it stops when its step is done, and ends the workers then.
+                with signals_blocked(*STOP_SIGNALS):
+                    batches = iter(self._batches)
+            except OSError as error:
+                raise TrainingError(
+                    f"cannot start the loader workers: {error.strerror}; make room in /dev/shm, or set workers=0"
+                ) from error
+            try:
+                yield self._received(batches, note)
+            finally:
+                # PyTorch does it when the last reference is gone, but an error's traceback holds one.
+                getattr(batches, "_shutdown_workers", lambda: None)()
         except PconvError as error:
             # From a worker it comes with the worker's traceback as its text, whose last line is the error.
             last = str(error).rstrip().rpartition("\n")[2]
             raise type(error)(last.removeprefix(f"{type(error).__module__}.{type(error).__name__}: ")) from error
+        except RuntimeError as error:
+            # A signal handler of PyTorch's raises this at any point of the training process when a worker has died.
+            if "DataLoader worker" not in str(error):
+                raise
+            raise TrainingError(
+                f"a loader worker ended ({str(error).partition(chr(10))[0]}), often for lack of memory: lower workers "
+                f"or cache_gb, and --resume"
+            ) from error
+        finally:  # a worker in the middle of a long read goes on, since SIGTERM is blocked in it
+            for worker in set(multiprocessing.active_children()) - others:
+                worker.kill()
+                worker.join()
+
+    def _received(self, batches: Iterator[Any], note: Callable[[str], None]) -> Iterator[Batch]:
+        waited = False
+        while True:
+            try:
+                images, valid, unreadable, position = next(batches)
+            except StopIteration:
+                return
+            except RuntimeError as error:
+                if "timed out" not in str(error):
+                    raise
+                if not waited:
+                    note(f"no batch for {LONG_WAIT} s: the loader workers are slow, or their files cannot be reached")
+                waited = True
+                continue
+            if position:
+                # Workers give batches in turn, so the one that gave this batch is the last to give another.
+                self._positions.popleft()
+                self._positions.append(position)
+            yield Batch(torch.from_numpy(images), torch.from_numpy(valid), unreadable, position)
 
     @property
     def positions(self) -> list[list[int]]:
@@ -133,13 +225,14 @@ def open_data(config: TrainConfig, out: Path, rank: int, processes: int) -> Trai
     photos: list[Path] = []
     shards: list[str] = []
     if config.photos is not None:
-        photos = [path for path in _photos(config.photos, "photos") if out.resolve() not in path.resolve().parents]
+        found_photos = _photos(config.photos, "photos", notes)
+        photos = [path for path in found_photos if out.resolve() not in path.resolve().parents]
     else:
         from pconv.training.shards import find_shards
 
         shards = find_shards(config.shards)
     if config.validation is not None:
-        validation = _photos(config.validation, "validation")
+        validation = _photos(config.validation, "validation", notes)
     elif photos:
         found = len(photos)
         photos, validation = hold_out(photos)
@@ -154,9 +247,9 @@ def open_data(config: TrainConfig, out: Path, rank: int, processes: int) -> Trai
     return TrainingData(config, split, photos, shards, validation, _holes(config, notes), notes)
 
 
-def _photos(folder: Path, key: str) -> list[Path]:
+def _photos(folder: Path, key: str, notes: list[str]) -> list[Path]:
     try:
-        return find_photos(folder)
+        return find_photos(folder, note=notes.append)
     except InputError as error:
         raise TrainingError(f"{error}; set {key}=FOLDER") from error
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from lightning_fabric.wrappers import _FabricModule
@@ -13,9 +15,10 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from pconv.errors import TrainingError
+from pconv.images.reading import MAX_NAMED, some
 from pconv.nn.unet import PConvUNet
 from pconv.signals import StopRequest, stop_on_signal
-from pconv.training.checkpoint import STATE_FILE, load_state
+from pconv.training.checkpoint import MODEL_FILE, STATE_FILE, load_state, writing_run
 from pconv.training.config import Stage, TrainConfig, write_config
 from pconv.training.data import Batch
 from pconv.training.features import load_vgg
@@ -23,7 +26,7 @@ from pconv.training.loading import open_data
 from pconv.training.losses import InpaintingLoss
 from pconv.training.machines import gathered, reduced, start_fabric
 from pconv.training.progress import TrainingProgress
-from pconv.training.run import MODEL_FILE, Run
+from pconv.training.run import Run
 from pconv.training.sheet import save_bad_batch
 from pconv.training.validation import validation_set
 
@@ -33,18 +36,32 @@ BAD_IN_A_ROW = 10
 """Steps without a finite loss, one after the other, that end the run."""
 
 
-def train(config: TrainConfig, out: Path, resume: bool = False) -> tuple[Path, int]:
-    """Run ``config`` into the folder ``out`` and return the trained model's path and the steps done.
+class Outcome(NamedTuple):
+    """What ``train`` did.
+
+    Attributes:
+        model: path of the trained model.
+        steps: done in all.
+        stopped_by: number of the signal that stopped the run, in any process; 0 if none did.
+    """
+
+    model: Path
+    steps: int
+    stopped_by: int
+
+
+def train(config: TrainConfig, out: Path, resume: bool = False) -> Outcome:
+    """Run ``config`` into the folder ``out``.
 
     ``out`` gets ``model.safetensors`` (the averaged weights, for use), ``best.safetensors`` (those of the best
-    validation), ``state.pt`` (for ``resume``), ``config.toml``, contact sheets and TensorBoard's scalars. Ctrl-C ends
-    the run after the current step, with everything saved; a second one ends it at once. With ``resume`` the run goes
-    on after its last saved step, and its stages may have been made longer. Under ``torchrun`` every process calls
-    this function.
+    validation), ``state.pt`` (for ``resume``), ``config.toml``, contact sheets and TensorBoard's scalars. Ctrl-C,
+    SIGTERM and SIGHUP end the run after the current step, with everything saved; a second one ends it at once. With
+    ``resume`` the run goes on after its last saved step, and its stages may have been made longer. Under ``torchrun``
+    every process calls this function.
 
     Raises:
         TrainingError: ``out`` holds a run already, there is nothing to resume, data or VGG-16's weights cannot be
-            read, or the loss is not finite ten times in a row.
+            read, ``out`` cannot be written, a loader worker died, or the loss is not finite ten times in a row.
         InputError: no such device, or masks that cannot be understood.
     """
     fabric = start_fabric(config)
@@ -55,11 +72,15 @@ def train(config: TrainConfig, out: Path, resume: bool = False) -> tuple[Path, i
     data = open_data(config, out, fabric.global_rank, fabric.world_size)
     if first:
         _make_folder(out)
-        write_config(config, out / CONFIG_FILE)
+        with writing_run(out):
+            write_config(config, out / CONFIG_FILE)
     run = Run(config, out, fabric)
     notes = list(data.notes)
     if state:
         run.restore(state)
+        if first and not (out / MODEL_FILE).exists():  # it was removed, and maybe no step is left to do
+            with writing_run(out):
+                run.save_average(out / MODEL_FILE)
         if state["photos"] != data.fingerprint:
             notes.append("the photos are not those that the run began with; it goes on with these")
     vgg = None
@@ -67,11 +88,11 @@ def train(config: TrainConfig, out: Path, resume: bool = False) -> tuple[Path, i
         with fabric.rank_zero_first(local=True):  # one download, not one for each process
             vgg = load_vgg(config.vgg)
     size = max(stage.size for stage in config.stages)
-    held_out = validation_set(data.validation, size, config.seed) if first and data.validation else []
+    held_out = validation_set(data.validation, size, config.seed, notes) if first and data.validation else []
 
     images = sum(min(max(run.step - start, 0), s.steps) * s.batch_size for start, s in stage_starts(config))
     total = sum(s.steps * s.batch_size for s in config.stages)
-    unreadable: set[str] = set()
+    unreadable: dict[str, None] = {}  # in the order in which they were met
     stopped = False
     with (
         open_writer(out if first else None, run.step + 1 if state else None) as writer,
@@ -89,54 +110,58 @@ def train(config: TrainConfig, out: Path, resume: bool = False) -> tuple[Path, i
             loss = InpaintingLoss(stage.loss, vgg, stage.balance, stage.composite_only).to(fabric.device)
             positions = state["places"] if state and done else None
             loader = data.loader(number, images, stage.steps - done, positions)
-            batches = iter(loader)
             means = Means()
             bad_in_a_row = 0
-            for step in range(done, stage.steps):
-                run.set_lr(learning_rate(stage, step))
-                micro_batches = [next(batches) for _ in range(config.accumulate)]
-                scalars, good, stopped = train_step(run, net, loss, micro_batches, stop)
-                run.step += 1
-                images += stage.batch_size
-                progress.advance(stage.batch_size)
-                for name in (n for batch in micro_batches for n in batch.unreadable if n not in unreadable):
-                    unreadable.add(name)
-                    progress.note(f"skipped {name}: it cannot be read")
-                if good:
-                    means.add(scalars)
-                    bad_in_a_row = 0
-                else:
-                    run.skipped += 1
-                    bad_in_a_row += 1
-                    progress.note(f"step {run.step} skipped, its loss is not finite ({run.skipped} skipped so far)")
-                    if bad_in_a_row == BAD_IN_A_ROW:
-                        raise TrainingError(
-                            f"the loss was not finite {BAD_IN_A_ROW} steps in a row, up to step {run.step}: lower lr "
-                            f"or set clip_norm, and --resume; the last batch is in "
-                            f"{save_bad_batch(micro_batches, out, fabric.global_rank)}"
-                        )
+            with loader.started(progress.note) as batches:
+                for step in range(done, stage.steps):
+                    run.set_lr(learning_rate(stage, step))
+                    micro_batches = [next(batches) for _ in range(config.accumulate)]
+                    scalars, good, stopped = train_step(run, net, loss, micro_batches, stop)
+                    run.step += 1
+                    images += stage.batch_size
+                    progress.advance(stage.batch_size)
+                    for why in (each for batch in micro_batches for each in batch.unreadable):
+                        if why not in unreadable and len(unreadable) < MAX_NAMED:
+                            progress.note(f"left out: {why}")
+                        unreadable[why] = None
+                    if good:
+                        means.add(scalars)
+                        bad_in_a_row = 0
+                    else:
+                        run.skipped += 1
+                        bad_in_a_row += 1
+                        so_far = f"{run.skipped} skipped so far"
+                        progress.note(f"step {run.step} skipped, its loss is not finite ({so_far})")
+                        if bad_in_a_row == BAD_IN_A_ROW:
+                            with writing_run(out):
+                                kept = save_bad_batch(micro_batches, out, fabric.global_rank)
+                            raise TrainingError(
+                                f"the loss was not finite {BAD_IN_A_ROW} steps in a row, up to step {run.step}: lower "
+                                f"lr or set clip_norm, and --resume; the last batch is in {kept}"
+                            )
 
-                if run.step % config.log_every == 0:
-                    values = {name: reduced(fabric, mean).item() for name, mean in means.take().items()}
-                    values |= {"lr": learning_rate(stage, step), "images_per_s": progress.images_per_s()}
-                    if writer:
-                        log(writer, run, values, micro_batches)
-                    progress.step(run.step, config.steps, values)
-                if writer and held_out and (run.step % config.validate_every == 0 or run.step == config.steps):
-                    progress.note(f"step {run.step}: {run.validate(held_out, writer)}")
-                due = run.step % config.save_every == 0 or stopped or step + 1 == stage.steps
-                if due and not bad_in_a_row:  # what was saved before may be the last good state
-                    positions = gathered(fabric, loader.positions)
-                    if first:
-                        run.save(data.fingerprint, positions)
-                if stopped:
-                    break
-        everywhere = {name for names in gathered(fabric, unreadable) for name in names}
+                    if run.step % config.log_every == 0:
+                        values = {name: reduced(fabric, mean).item() for name, mean in means.take().items()}
+                        values |= {"lr": learning_rate(stage, step), "images_per_s": progress.images_per_s()}
+                        if writer:
+                            log(writer, run, values, micro_batches)
+                        progress.step(run.step, config.steps, values)
+                    if writer and held_out and (run.step % config.validate_every == 0 or run.step == config.steps):
+                        progress.note(f"step {run.step}: {run.validate(held_out, writer)}")
+                    due = run.step % config.save_every == 0 or stopped or step + 1 == stage.steps
+                    if due and not bad_in_a_row:  # what was saved before may be the last good state
+                        positions = gathered(fabric, loader.positions)
+                        if first:
+                            run.save(data.fingerprint, positions)
+                    if stopped:
+                        break
+        everywhere = list(dict.fromkeys(why for whys in gathered(fabric, list(unreadable)) for why in whys))
         if everywhere:
-            progress.note(f"{len(everywhere)} files could not be read and were skipped")
+            progress.note(f"{len(everywhere)} files could not be read and were left out: {some(everywhere, '; ')}")
         if run.skipped:
             progress.note(f"{run.skipped} steps were skipped because their loss was not finite")
-    return out / MODEL_FILE, run.step
+        stopped_by = max(gathered(fabric, stop.signal or 0))
+    return Outcome(out / MODEL_FILE, run.step, stopped_by)
 
 
 def train_step(
@@ -204,10 +229,11 @@ class Means:
 
 def log(writer: SummaryWriter, run: Run, values: dict[str, float], micro_batches: list[Batch]) -> None:
     """Scalars and the last batch's hole ratios, for TensorBoard."""
-    for name, value in values.items():
-        writer.add_scalar(name if name in NOT_LOSSES else f"loss/{name}", value, run.step)
     ratios = torch.cat([1 - batch.valid.float().mean(dim=(1, 2, 3)) for batch in micro_batches])
-    writer.add_histogram("hole_ratios", ratios, run.step)
+    with writing_run(run.out):
+        for name, value in values.items():
+            writer.add_scalar(name if name in NOT_LOSSES else f"loss/{name}", value, run.step)
+        writer.add_histogram("hole_ratios", ratios, run.step)
 
 
 NOT_LOSSES = {"lr", "images_per_s", "hole_ratio", "grad_norm"}
@@ -219,8 +245,19 @@ def open_writer(out: Path | None, purge_from: int | None) -> Iterator[SummaryWri
     if out is None:
         yield None
         return
-    with SummaryWriter(str(out), purge_step=purge_from) as writer:
-        yield writer
+    hook = threading.excepthook
+    # The writer raises what happens in its thread, such as a full disk, at the next call too.
+    threading.excepthook = lambda args: None if issubclass(args.exc_type, OSError) else hook(args)
+    try:
+        with writing_run(out):
+            writer = SummaryWriter(str(out), purge_step=purge_from)
+        try:
+            yield writer
+        finally:
+            with writing_run(out):
+                writer.close()
+    finally:
+        threading.excepthook = hook
 
 
 def stage_starts(config: TrainConfig) -> Iterator[tuple[int, Stage]]:

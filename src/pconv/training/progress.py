@@ -5,14 +5,14 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from typing import Any
 
 import click
 
 
 class TrainingProgress(AbstractContextManager["TrainingProgress"]):
-    """Counts images, and prints to standard error.
+    """Counts images, and prints to standard error; where nobody reads that any more, the run goes on without it.
 
     Args:
         images: how many the run still has to process.
@@ -32,11 +32,13 @@ class TrainingProgress(AbstractContextManager["TrainingProgress"]):
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._bar.__exit__(*error)
+        with suppress(OSError):
+            self._bar.__exit__(*error)
 
     def advance(self, images: int) -> None:
         self._images += images
-        self._bar.update(images, self._text)
+        with suppress(OSError):
+            self._bar.update(images, self._text)
 
     def images_per_s(self) -> float:
         """Since this was called last."""
@@ -58,4 +60,5 @@ class TrainingProgress(AbstractContextManager["TrainingProgress"]):
     def note(self, text: str) -> None:
         """Print a line, above the bar where there is one."""
         if not self._silent:
-            click.echo(("\r\033[K" if self._terminal else "") + text, err=True)
+            with suppress(OSError):
+                click.echo(("\r\033[K" if self._terminal else "") + text, err=True)

@@ -16,19 +16,19 @@ from torch.optim.swa_utils import AveragedModel
 from torch.utils.tensorboard import SummaryWriter
 
 from pconv.errors import TrainingError
+from pconv.files import replacing, replacing_together
 from pconv.masks.strokes import RATIO_BINS
 from pconv.models import find_model
 from pconv.nn.checkpoint import load_network, save_network
 from pconv.nn.plain import FILLS, PlainConfig, PlainUNet
 from pconv.nn.unet import PRESETS, PConvUNet, UNetConfig
-from pconv.training.checkpoint import STATE_FILE, save_state
+from pconv.training.checkpoint import MODEL_FILE, STATE_FILE, save_state, writing_run
 from pconv.training.config import TrainConfig
 from pconv.training.data import Batch
 from pconv.training.machines import synchronized
 from pconv.training.sheet import contact_sheet
 from pconv.training.validation import psnr_by_bin
 
-MODEL_FILE = "model.safetensors"
 BEST_FILE = "best.safetensors"
 
 
@@ -88,21 +88,20 @@ class Run:
         self.step, self.skipped, self.best = state["step"], state["skipped"], state["best"]
 
     def save(self, photos: str, positions: list[Any]) -> None:
-        """Write ``model.safetensors`` and ``state.pt``, each as a whole.
+        """Write ``model.safetensors`` and ``state.pt``, both or neither.
 
         Args:
             photos: fingerprint of what the run learns from.
             positions: where each process's readers of shards are.
 
         Raises:
-            TrainingError: the weights are not finite; what was saved before stays.
+            TrainingError: the weights are not finite, or the files cannot be written; what was saved before stays.
         """
         if not all(p.isfinite().all() for p in self.net.parameters()):
             raise TrainingError(
                 f"the weights are no longer finite at step {self.step}: the training diverged; lower lr or set "
                 f"clip_norm, and --resume from what was saved before in {self.out}"
             )
-        self._save_average(MODEL_FILE)
         state = {
             "net": self.net.state_dict(),
             "averaged": self.averaged.state_dict(),
@@ -115,11 +114,15 @@ class Run:
             "places": positions,
             "config": self.config.model_dump(mode="json"),
         }
-        save_state(state, self.out)
+        files = [self.out / MODEL_FILE, self.out / STATE_FILE]
+        with writing_run(self.out), replacing_together(files) as (model_file, state_file):
+            self.save_average(model_file)
+            save_state(state, state_file)
 
-    def _save_average(self, name: str) -> None:
+    def save_average(self, path: Path) -> None:
+        """Write the averaged weights, for use."""
         average: PConvUNet = self.averaged.module  # type: ignore[assignment]
-        save_network(average, self.out / name, {"config": self.config.model_dump(mode="json"), "step": self.step})
+        save_network(average, path, {"config": self.config.model_dump(mode="json"), "step": self.step})
 
     def set_lr(self, lr: float) -> None:
         for group in self._optimizer.param_groups:
@@ -137,21 +140,23 @@ class Run:
         """Log PSNR for each bin of hole ratios and a contact sheet, keep the best average; return a line."""
         average: PConvUNet = self.averaged.module  # type: ignore[assignment]
         levels = psnr_by_bin(average, batches, self.fabric.device)
-        for (low, high), level in zip(RATIO_BINS, levels, strict=True):
-            writer.add_scalar(f"psnr/{low:g}-{high:g}", level, self.step)
         mean = sum(levels) / len(levels)
-        writer.add_scalar("psnr/mean", mean, self.step)
         sheet = contact_sheet(
             average,
             torch.stack([batch.images[0] for batch in batches]),
             torch.stack([batch.valid[0] for batch in batches]),
             self.fabric.device,
         )
-        sheet.save(self.out / f"step-{self.step:07d}.png")
-        writer.add_image("sheet", np.asarray(sheet), self.step, dataformats="HWC")
-        if mean > self.best:
-            self.best = mean
-            self._save_average(BEST_FILE)
+        with writing_run(self.out):
+            for (low, high), level in zip(RATIO_BINS, levels, strict=True):
+                writer.add_scalar(f"psnr/{low:g}-{high:g}", level, self.step)
+            writer.add_scalar("psnr/mean", mean, self.step)
+            with replacing(self.out / f"step-{self.step:07d}.png") as temporary:
+                sheet.save(temporary)
+            writer.add_image("sheet", np.asarray(sheet), self.step, dataformats="HWC")
+            if mean > self.best:
+                self.best = mean
+                self.save_average(self.out / BEST_FILE)
         return "validation PSNR  " + "  ".join(f"{level:.2f}" for level in levels) + f"  mean {mean:.2f} dB"
 
 

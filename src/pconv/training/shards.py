@@ -98,9 +98,9 @@ class ShardedPhotos(IterableDataset[Sample]):
                 name, content = photos[order[photo]]
                 generator = np.random.default_rng([*self.seed, 3, number, photo])
                 try:
-                    pixels = self._crop(content, generator)
-                except ImageFileError:
-                    unreadable.append(name)
+                    pixels = self._crop(content, name, generator)
+                except ImageFileError as error:
+                    unreadable.append(str(error))
                     continue
                 hole = self.draw_hole(size, size, self.stage.hole_ratio, generator=generator)
                 yield to_sample(pixels, hole, unreadable, ShardPosition(reader, own_number, photo + 1))
@@ -111,10 +111,10 @@ class ShardedPhotos(IterableDataset[Sample]):
                 raise TrainingError(f"none of the {len(self.shards)} shards has a photo that can be read{some}")
             own_number, start = own_number + 1, 0
 
-    def _crop(self, content: bytes, generator: np.random.Generator) -> Any:
-        size = photo_size(content)
+    def _crop(self, content: bytes, name: str, generator: np.random.Generator) -> Any:
+        size = photo_size(content, name)
         square = draw_square(*size, self.stage.size, self.stage.smallest_zoom, generator)
-        photo = decode(content, size, reduction_for(square.side, self.stage.size))
+        photo = decode(content, size, reduction_for(square.side, self.stage.size), name)
         return cut(photo, square, self.stage.size)
 
 
@@ -132,7 +132,7 @@ def _read_shard(shard: str, unreadable: list[str]) -> list[tuple[str, bytes]]:
             reason = _short(error)
             if attempt + 1 < TRIES:
                 time.sleep(2**attempt)
-    unreadable.append(f"{shard} ({reason})")
+    unreadable.append(f"cannot read {shard} to its end: {reason}")
     return photos
 
 

@@ -10,7 +10,7 @@ import torch
 
 from pconv.errors import ImageFileError, TrainingError
 from pconv.images.psnr import psnr
-from pconv.images.reading import photo_size
+from pconv.images.reading import photo_size, some
 from pconv.masks.strokes import RATIO_BINS, irregular_hole
 from pconv.nn.unet import PConvUNet, composite
 from pconv.training.crops import central_square, cut, decode, reduction_for
@@ -27,8 +27,11 @@ def hold_out(photos: list[Path]) -> tuple[list[Path], list[Path]]:
     return [p for i, p in enumerate(photos) if i % HOLD_OUT_EVERY], photos[::HOLD_OUT_EVERY]
 
 
-def validation_set(photos: Sequence[Path], size: int, seed: int) -> list[Batch]:
+def validation_set(photos: Sequence[Path], size: int, seed: int, notes: list[str]) -> list[Batch]:
     """A batch of ``PER_BIN`` central squares for each bin, with synthetic holes of that bin.
+
+    Args:
+        notes: gets a sentence on the photos that were tried and cannot be read.
 
     Raises:
         TrainingError: no photo can be read.
@@ -42,12 +45,16 @@ def validation_set(photos: Sequence[Path], size: int, seed: int) -> list[Batch]:
             height, width = photo_size(path)
             square = central_square(height, width)
             squares.append(cut(decode(path, (height, width), reduction_for(square.side, size)), square, size))
-        except ImageFileError:
-            unreadable.append(str(path))
+        except ImageFileError as error:
+            unreadable.append(str(error))
         if len(squares) == wanted:
             break
     if not squares:
-        raise TrainingError(f"none of the {len(photos)} photos for validation can be read as an image")
+        raise TrainingError(
+            f"none of the {len(photos)} photos for validation can be read as an image: {unreadable[0]}"
+        )
+    if unreadable:
+        notes.append(f"{len(unreadable)} files left out of the validation: {some(unreadable, '; ')}")
 
     def sample(bin_number: int, number: int) -> Sample:
         generator = np.random.default_rng([seed, 4, bin_number, number])

@@ -119,6 +119,10 @@ class Codec:
             InputError: a library is missing.
         """
 
+    def reader_missing(self) -> str:
+        """Which library is missing to read files of this format, as a sentence; empty where none is."""
+        return ""
+
     def too_long(self, metadata: Metadata) -> list[str]:
         """What of another format's metadata is too long to be stored here, in words."""
         return []

@@ -36,10 +36,10 @@ class Heic(Codec):
         return bool(media_brands(head) & _BRANDS)
 
     def open(self, file: IO[bytes]) -> Any:
-        try:
-            from pillow_heif import HeifImageFile
-        except ModuleNotFoundError as error:
-            raise ImageFileError("reading HEIC photos needs pillow-heif: pip install pillow-heif") from error
+        if self.reader_missing():
+            raise ImageFileError(self.reader_missing())
+        from pillow_heif import HeifImageFile
+
         return HeifImageFile(file)  # type: ignore[no-untyped-call]
 
     def metadata(self, data: bytes, image: Any) -> tuple[Metadata, list[str]]:
@@ -60,6 +60,9 @@ class Heic(Codec):
         image.info = {key: value for key, value in metadata_options(photo.metadata).items() if value}
         pillow_heif.from_pillow(image).save(file, quality=quality or QUALITY, **photo.metadata.encoding)
         return file.getvalue()
+
+    def reader_missing(self) -> str:
+        return "" if find_spec("pillow_heif") else "reading HEIC photos needs pillow-heif: pip install pillow-heif"
 
     def check_encoder(self) -> None:
         if find_spec("pillow_heif") is None:
