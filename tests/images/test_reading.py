@@ -1,6 +1,7 @@
 """The reader of photos as training, evaluation and the mask tools use it: colours, sizes, folders."""
 
 import io
+import sys
 
 import numpy as np
 import pytest
@@ -86,8 +87,28 @@ def test_photos_are_found_in_all_folders(tmp_path):
     for name in ("b/2.JPG", "1.avif", "notes.txt", "3.heic"):
         (tmp_path / name).write_bytes(b"")
     assert [path.name for path in find_photos(tmp_path)] == ["1.avif", "3.heic", "2.JPG"]
+    (tmp_path / "b" / "._2.JPG").write_bytes(b"")  # macOS's, beside each file on other disks
+    (tmp_path / ".trash").mkdir()
+    (tmp_path / ".trash" / "4.png").write_bytes(b"")
+    assert [path.name for path in find_photos(tmp_path)] == ["1.avif", "3.heic", "2.JPG"]
     with pytest.raises(InputError, match="no folder of photos at"):
         find_photos(tmp_path / "none")
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match=r"no masks \(\.png, \.jpg.*\) below"):
         find_photos(tmp_path / "empty", "masks")
+
+
+def test_what_a_folder_leaves_out_is_counted_and_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    for name in ("a.png", "b.heic", "c.HEIC", *(f"{number:02}.txt" for number in range(12))):
+        (tmp_path / name).write_bytes(b"")
+    notes = []
+    assert [path.name for path in find_photos(tmp_path, note=notes.append)] == ["a.png"]
+    heic, others = notes
+    assert "(2): b.heic, c.HEIC; " in heic
+    assert "pip install pillow-heif" in heic
+    assert "(12): 00.txt, " in others
+    assert "and 2 more" in others
+    (tmp_path / "a.png").unlink()
+    with pytest.raises(InputError, match=r"no photos .*b\.heic.*pip install pillow-heif"):
+        find_photos(tmp_path)

@@ -1,3 +1,10 @@
+import errno
+import os
+import re
+import signal
+import time
+from multiprocessing import active_children
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +14,7 @@ from pconv.errors import TrainingError
 from pconv.images.reading import find_photos
 from pconv.training.config import Stage, TrainConfig
 from pconv.training.data import BatchSplit, HoledPhotos, stack
-from pconv.training.loading import open_data
+from pconv.training.loading import open_data, packed
 
 STAGE = Stage(steps=4, size=24, batch_size=4, lr=1e-3, hole_ratio=(0.2, 0.4))
 
@@ -78,7 +85,8 @@ def test_an_epoch_shows_every_photo_once_and_names_the_broken_one(photos):
         samples = [data[epoch * len(photos) + i] for i in range(len(photos))]
         assert {int(s.image[0, 0, 0]) for s in samples} == {0, 50, 100, 150, 200}
         assert sum("broken.jpg" in name for s in samples for name in s.unreadable) == 1
-    assert [p.rpartition("/")[2] for p in stack(samples).unreadable] == ["broken.jpg"]
+    (sentence,) = stack(samples).unreadable
+    assert re.search(r"broken\.jpg .*damaged|cannot read .*broken\.jpg", sentence)
 
 
 def test_a_loader_goes_on_where_another_one_stopped(folder):
@@ -120,7 +128,10 @@ def test_photos_of_the_run_itself_are_not_trained_on(folder):
     Image.new("RGB", (40, 40)).save(folder / "run" / "step-0000100.png")
     data = open_data(config(folder), folder / "run", 0, 1)
     assert len(data.photos) == 6
-    assert data.notes == ["6 photos, too few to hold any out: validation shows photos that are trained on"]
+    assert data.notes == [
+        f"left out of {folder} (1): notes.txt; no suffix of an image",
+        "6 photos, too few to hold any out: validation shows photos that are trained on",
+    ]
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -129,7 +140,9 @@ def test_an_error_in_a_worker_is_one_sentence_still(tmp_path, workers):
     data = open_data(config(tmp_path, workers=workers), tmp_path / "run", 0, 1)
     with pytest.raises(TrainingError) as caught:
         next(iter(data.loader(0, 0, 1, None)))
-    assert str(caught.value) == "none of the photos can be read as an image"
+    assert re.fullmatch(
+        "none of the 1 photos can be read as an image: .*broken.jpg is not an image.*", str(caught.value)
+    )
 
 
 def test_no_photos_and_only_broken_ones(tmp_path):
@@ -138,5 +151,57 @@ def test_no_photos_and_only_broken_ones(tmp_path):
     with pytest.raises(TrainingError, match="no photos"):
         open_data(config(tmp_path), tmp_path / "run", 0, 1)
     (tmp_path / "broken.jpg").write_bytes(b"nothing")
-    with pytest.raises(TrainingError, match="none of the photos can be read"):
+    with pytest.raises(TrainingError, match="none of the 1 photos can be read"):
         HoledPhotos(find_photos(tmp_path), STAGE, 1, 0)[0]
+
+
+def test_batches_are_the_same_from_workers_and_leave_no_process(folder):
+    here, there = batches(config(folder)), batches(config(folder, workers=2))
+    assert all(
+        torch.equal(a.images, b.images) and torch.equal(a.valid, b.valid) for a, b in zip(here, there, strict=True)
+    )
+    assert there[0].images.dtype == torch.uint8
+    assert not active_children()
+
+
+def test_a_worker_that_dies_is_noticed_in_one_sentence(folder):
+    loader = open_data(config(folder, workers=2), folder / "run", 0, 1).loader(0, 0, 10**6, None)
+    with loader.started() as batches:
+        next(batches)
+    assert not active_children()
+
+    def lose_a_worker():
+        for _ in loader:
+            os.kill(active_children()[0].pid, signal.SIGKILL)
+
+    with pytest.raises(TrainingError, match=r"worker .*lower workers or cache_gb, and --resume") as caught:
+        lose_a_worker()
+    assert "\n" not in str(caught.value)
+    assert not active_children()
+
+
+def test_a_batch_that_a_worker_cannot_deliver_is_noticed(folder, monkeypatch):
+    monkeypatch.setattr("pconv.training.loading.packed", lambda samples: lambda: samples)  # nothing can pickle it
+    with pytest.raises(TrainingError, match=r"worker .*often for lack of memory"):
+        batches(config(folder, workers=1))
+
+
+def test_a_wait_for_slow_workers_is_told_once(folder, monkeypatch, caplog):
+    monkeypatch.setattr("pconv.training.loading.LONG_WAIT", 1)
+    monkeypatch.setattr("pconv.training.loading.packed", slowly)
+    assert len(batches(config(folder, workers=1), steps=1)) == 1
+    assert caplog.text.count("no batch for 1 s") == 1
+
+
+def slowly(samples):
+    time.sleep(3)
+    return packed(samples)
+
+
+def test_where_no_worker_can_start_a_sentence_says_why(folder, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("multiprocessing.queues.Queue.__init__", full)
+    with pytest.raises(TrainingError, match="No space left on device; make room in /dev/shm, or set workers=0"):
+        batches(config(folder, workers=1))

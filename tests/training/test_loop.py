@@ -1,9 +1,9 @@
+import errno
 import math
 import os
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -54,8 +54,8 @@ def weights(path):
 
 
 def test_a_run_leaves_model_state_sheets_and_scalars(config, tmp_path):
-    model, steps = train(config, tmp_path / "run")
-    assert steps == 9
+    model, steps, stopped_by = train(config, tmp_path / "run")
+    assert (steps, stopped_by) == (9, 0)
     network, recipe = load_network(model)
     assert network.config == PRESETS["tiny"]
     assert recipe["step"] == 9
@@ -87,7 +87,7 @@ def test_training_learns(config, tmp_path):
 
 @pytest.mark.parametrize("stop", [3, 5, 7])
 def test_a_resumed_run_ends_with_the_same_weights(config, tmp_path, stop):
-    whole, _ = train(config, tmp_path / "whole")
+    whole, *_ = train(config, tmp_path / "whole")
     cut = {3: (3,), 5: (5,), 7: (5, 2)}[stop]
     stages = tuple(s.model_copy(update={"steps": n}) for s, n in zip(config.stages, cut, strict=False))
     if stop == 7:  # stop inside the cosine without shortening it
@@ -95,7 +95,7 @@ def test_a_resumed_run_ends_with_the_same_weights(config, tmp_path, stop):
     else:
         train(config.model_copy(update={"stages": stages}), tmp_path / "part")
     assert load_state(tmp_path / "part")["step"] == stop
-    resumed, steps = train(config, tmp_path / "part", resume=True)
+    resumed, steps, _ = train(config, tmp_path / "part", resume=True)
     assert steps == 9
     for (name, a), b in zip(weights(whole).items(), weights(resumed).values(), strict=True):
         assert torch.equal(a, b), name
@@ -103,9 +103,9 @@ def test_a_resumed_run_ends_with_the_same_weights(config, tmp_path, stop):
 
 def test_resuming_is_exact_with_workers_and_in_bf16_too(config, tmp_path):
     config = longer(config, 4).model_copy(update={"workers": 1, "precision": "bf16"})
-    whole, _ = train(config, tmp_path / "whole")
+    whole, *_ = train(config, tmp_path / "whole")
     train(longer(config, 2), tmp_path / "part")
-    resumed, _ = train(config, tmp_path / "part", resume=True)
+    resumed, *_ = train(config, tmp_path / "part", resume=True)
     for (name, a), b in zip(weights(whole).items(), weights(resumed).values(), strict=True):
         assert torch.equal(a, b), name
 
@@ -129,10 +129,10 @@ def test_fp16_with_its_scaler_resumes_exactly_too(config, tmp_path, monkeypatch)
 
     monkeypatch.setattr("pconv.training.loop.start_fabric", fp16_fabric)
     config = longer(config, 4).model_copy(update={"clip_norm": 0.1})
-    whole, _ = train(config, tmp_path / "whole")
+    whole, *_ = train(config, tmp_path / "whole")
     train(longer(config, 3), tmp_path / "part")
     assert load_state(tmp_path / "part")["precision"]["scale"] == 512.0
-    resumed, _ = train(config, tmp_path / "part", resume=True)
+    resumed, *_ = train(config, tmp_path / "part", resume=True)
     for (name, a), b in zip(weights(whole).items(), weights(resumed).values(), strict=True):
         assert torch.equal(a, b), name
 
@@ -146,7 +146,7 @@ def test_a_resumed_run_keeps_the_scalars_it_had(config, tmp_path):
 
 
 def test_a_diverged_run_keeps_its_last_good_state(config, tmp_path):
-    model, _ = train(longer(config, 2), tmp_path / "run")
+    model, *_ = train(longer(config, 2), tmp_path / "run")
     stages = (config.stages[0].model_copy(update={"steps": 20, "lr": 1e30, "warmup_steps": 0}),)
     diverging = config.model_copy(update={"stages": stages, "save_every": 5})
     with pytest.raises(TrainingError, match="the loss was not finite 10 steps in a row, up to step 13: lower lr"):
@@ -169,7 +169,9 @@ def train_until(config, out, step):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("pconv.training.run.PConvUNet", Interrupting)
-        assert train(config, out)[1] == step
+        outcome = train(config, out)
+    assert outcome.steps == step
+    assert outcome.stopped_by == signal.SIGINT
 
 
 def test_ctrl_c_saves_and_leaves_the_handlers_as_they_were(config, tmp_path):
@@ -207,8 +209,14 @@ def dies_in_forward(call):
     return {"pconv.training.run.PConvUNet": Dying}
 
 
-def dies_writing_state(state, path):
-    path.write_bytes(b"PK half a state")
+def dies_writing_state(state, file):
+    file.write(b"PK half a state")
+    file.flush()
+    die()
+
+
+def dies_writing_model(tensors, path, metadata):
+    path.write_bytes(b"half a model")
     die()
 
 
@@ -228,8 +236,9 @@ KILLS = {
     "before anything was saved": dies_in_forward(2),
     "in the step after a save": dies_in_forward(5),
     "between the model and the state": {"pconv.training.run.save_state": die},
+    "between the two renamings": {"pconv.files.Path.replace": dies_after(Path.replace, 3)},
     "while the state is written": {"pconv.training.checkpoint.torch.save": dies_writing_state},
-    "while a model is written": {"pconv.nn.checkpoint.save_file": lambda _, path, __: dies_writing_state(0, path)},
+    "while a model is written": {"pconv.nn.checkpoint.save_file": dies_writing_model},
     "right after a save": {"pconv.training.run.save_state": dies_after(run_module.save_state, 1)},
     "in the second stage": dies_in_forward(2),
 }
@@ -239,7 +248,7 @@ KILLS = {
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
 def test_killed_at_any_moment_and_resumed_it_ends_with_the_same_weights(config, tmp_path):
     config = config.model_copy(update={"save_every": 2})
-    whole, _ = train(config, tmp_path / "whole")
+    whole, *_ = train(config, tmp_path / "whole")
     out = tmp_path / "part"
 
     for patches in KILLS.values():
@@ -254,7 +263,7 @@ def test_killed_at_any_moment_and_resumed_it_ends_with_the_same_weights(config, 
         if (out / "state.pt").exists():
             load_state(out)  # raises if it is not whole
     assert load_state(out)["step"] > 0
-    resumed, steps = train(config, out, resume=True)
+    resumed, steps, _ = train(config, out, resume=True)
     assert steps == 9
     for (name, a), b in zip(weights(whole).items(), weights(resumed).values(), strict=True):
         assert torch.equal(a, b), name
@@ -276,7 +285,7 @@ def test_steps_whose_loss_is_not_finite_are_skipped_and_counted(config, tmp_path
     monkeypatch.setattr("pconv.training.run.PConvUNet", Poisoned)
     monkeypatch.setattr(Poisoned, "calls", 0)
     monkeypatch.setattr(Poisoned, "bad_calls", frozenset({2, 3, 5}))
-    model, steps = train(longer(config, 6), tmp_path / "run")
+    model, steps, _ = train(longer(config, 6), tmp_path / "run")
     assert steps == 6
     assert load_state(tmp_path / "run")["skipped"] == 3
     assert all(value.isfinite().all() for value in weights(model).values())
@@ -320,7 +329,7 @@ def test_two_processes_train_as_one_does_on_the_same_batches(config, tmp_path):
     assert done.stdout.count("after 6 of 6 steps") == 1
     assert load_state(tmp_path / "two")["step"] == 6
 
-    one, _ = train(config.model_copy(update={"accumulate": 2}), tmp_path / "one")
+    one, *_ = train(config.model_copy(update={"accumulate": 2}), tmp_path / "one")
     torch.manual_seed(config.seed)
     start = PConvUNet(PRESETS["tiny"]).state_dict()
     for name, value in weights(tmp_path / "two" / "model.safetensors").items():
@@ -329,31 +338,38 @@ def test_two_processes_train_as_one_does_on_the_same_batches(config, tmp_path):
             assert not torch.equal(value, start[name]), name
 
 
-@pytest.mark.slow
-def test_the_command_stops_cleanly_on_a_signal_and_resumes(config, tmp_path):
-    toml = tmp_path / "run.toml"
-    toml.write_text(
-        f"photos = '{config.photos}'\nmodel = 'tiny'\nworkers = 1\ndevice = 'cpu'\n"
-        "[[stages]]\nsteps = 100000\nsize = 32\nbatch_size = 2\nlr = 1e-3\nloss = {perceptual = 0.0, style = 0.0}\n"
-    )
-    out = tmp_path / "run"
-    call = [sys.executable, "-m", "pconv", "train", toml, "--out", out, "log_every=1"]
-    with subprocess.Popen([*call, "save_every=2"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
-        for _ in range(600):
-            if (out / "state.pt").exists() or run.poll() is not None:
-                break
-            time.sleep(0.1)
-        run.send_signal(signal.SIGINT)
-        printed, errors = run.communicate(timeout=60)
-    assert run.returncode == 0, errors
-    assert "Traceback" not in errors
-    assert "img/s" in errors
-    done = load_state(out)["step"]
-    assert f"after {done} of 100000 steps" in printed
-    more = subprocess.run(
-        [*call, f"stages.0.steps={done + 2}", "--resume"], capture_output=True, text=True, check=True
-    )
-    assert f"after {done + 2} of {done + 2} steps" in more.stdout
+def test_a_model_that_was_removed_is_written_again(config, tmp_path):
+    model, *_ = train(longer(config, 1), tmp_path / "run")
+    before = weights(model)
+    model.unlink()
+    train(longer(config, 1), tmp_path / "run", resume=True)
+    assert all(torch.equal(value, before[name]) for name, value in weights(model).items())
+
+
+def test_a_folder_with_a_model_alone_says_what_to_do(config, tmp_path):
+    train(longer(config, 1), tmp_path / "run")
+    (tmp_path / "run" / "state.pt").unlink()
+    with pytest.raises(TrainingError, match=r"no state\.pt; start without --resume; .*init=.*model\.safetensors"):
+        train(longer(config, 1), tmp_path / "run", resume=True)
+
+
+def test_a_save_that_fails_leaves_the_one_before(config, tmp_path, monkeypatch):
+    model, *_ = train(longer(config, 1), tmp_path / "run")
+    before = model.read_bytes(), (tmp_path / "run" / "state.pt").read_bytes()
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    for target in ("pconv.training.run.save_state", "pconv.files.os.fsync", "pconv.training.run.save_network"):
+        with monkeypatch.context() as patch:
+            patch.setattr(target, full)
+            if target.endswith("fsync"):
+                patch.setattr("pconv.training.loop.write_config", lambda *_: None)
+            with pytest.raises(TrainingError, match=r"cannot write to .*: No space left on device; .* --resume"):
+                train(longer(config, 2), tmp_path / "run", resume=True)
+        assert (model.read_bytes(), (tmp_path / "run" / "state.pt").read_bytes()) == before
+        assert not list((tmp_path / "run").glob(".*"))
+    assert train(longer(config, 2), tmp_path / "run", resume=True).steps == 2
 
 
 def test_a_run_is_never_overwritten_by_accident(config, tmp_path):
@@ -376,10 +392,10 @@ def test_resuming_another_network_or_a_broken_state_is_refused(config, tmp_path)
 
 
 def test_init_starts_from_given_weights(config, tmp_path):
-    first, _ = train(longer(config, 3), tmp_path / "first")
+    first, *_ = train(longer(config, 3), tmp_path / "first")
     start = longer(config, 1).model_copy(update={"init": first})
     start = start.model_copy(update={"stages": (start.stages[0].model_copy(update={"lr": 1e-12}),)})
-    second, _ = train(start, tmp_path / "second")
+    second, *_ = train(start, tmp_path / "second")
     for name, value in weights(second).items():
         if "running" not in name and "num_batches" not in name:
             torch.testing.assert_close(value, weights(first)[name], rtol=1e-4, atol=1e-6)
@@ -392,10 +408,10 @@ def test_a_network_with_noise_inputs_resumes_exactly(config, tmp_path, monkeypat
     )
     monkeypatch.setitem(PRESETS, "noisy", noisy)
     config = config.model_copy(update={"model": "noisy"})
-    whole, _ = train(longer(config, 4), tmp_path / "whole")
+    whole, *_ = train(longer(config, 4), tmp_path / "whole")
     train(longer(config, 2), tmp_path / "part")
     torch.manual_seed(77)
-    resumed, _ = train(longer(config, 4), tmp_path / "part", resume=True)
+    resumed, *_ = train(longer(config, 4), tmp_path / "part", resume=True)
     assert load_network(whole)[0].config == noisy
     for (name, a), b in zip(weights(whole).items(), weights(resumed).values(), strict=True):
         assert torch.equal(a, b), name

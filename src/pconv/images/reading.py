@@ -81,13 +81,12 @@ def find_photos(folder: Path, what: str = "photos", note: Callable[[str], None] 
             found.append(path)
         else:
             others.append(str(name))
-    left_out = f"files left out of {folder}"
-    sentences = [f"{len(names)} {left_out}: {why}: {some(names)}" for why, names in unreadable.items()]
+    sentences = [f"left out of {folder} ({len(names)}): {some(names)}; {why}" for why, names in unreadable.items()]
     if not found:
         known = ", ".join(codec.suffixes[0] for codec in CODECS)
         raise InputError("; ".join([f"no {what} ({known}) below {folder}", *sentences]))
     if others:
-        sentences.append(f"{len(others)} {left_out}, by their names no images: {some(others)}")
+        sentences.append(f"left out of {folder} ({len(others)}): {some(others)}; no suffix of an image")
     if note:
         for sentence in sentences:
             note(sentence)

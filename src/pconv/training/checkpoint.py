@@ -31,10 +31,8 @@ def writing_run(folder: Path) -> Iterator[None]:
         yield
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or str(error).rstrip(".")
-        raise TrainingError(
-            f"cannot write to {folder}: {reason}; what was saved before is whole: when the cause is removed, "
-            f"go on with --resume, or without it if there is no {STATE_FILE}"
-        ) from error
+        how = "go on with --resume from what was saved before" if (folder / STATE_FILE).exists() else "start again"
+        raise TrainingError(f"cannot write to {folder}: {reason}; when that is removed, {how}") from error
 
 
 def save_state(state: dict[str, Any], path: Path) -> None:

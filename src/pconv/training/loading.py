@@ -176,11 +176,11 @@ class Loader:
             raise type(error)(last.removeprefix(f"{type(error).__module__}.{type(error).__name__}: ")) from error
         except RuntimeError as error:
             # A signal handler of PyTorch's raises this at any point of the training process when a worker has died.
-            if "DataLoader worker" not in str(error):
+            if not str(error).startswith("DataLoader worker"):
                 raise
             raise TrainingError(
-                f"a loader worker ended ({str(error).partition(chr(10))[0]}), often for lack of memory: lower workers "
-                f"or cache_gb, and --resume"
+                f"{str(error).splitlines()[0].rstrip(' .')}, often for lack of memory: lower workers or cache_gb, and "
+                f"--resume"
             ) from error
         finally:  # a worker in the middle of a long read goes on, since SIGTERM is blocked in it
             for worker in set(multiprocessing.active_children()) - others:

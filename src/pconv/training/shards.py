@@ -132,7 +132,7 @@ def _read_shard(shard: str, unreadable: list[str]) -> list[tuple[str, bytes]]:
             reason = _short(error)
             if attempt + 1 < TRIES:
                 time.sleep(2**attempt)
-    unreadable.append(f"cannot read {shard} to its end: {reason}")
+    unreadable.append(f"cannot read {shard} to its end ({reason})")
     return photos
 
 

@@ -27,7 +27,7 @@ def hold_out(photos: list[Path]) -> tuple[list[Path], list[Path]]:
     return [p for i, p in enumerate(photos) if i % HOLD_OUT_EVERY], photos[::HOLD_OUT_EVERY]
 
 
-def validation_set(photos: Sequence[Path], size: int, seed: int, notes: list[str]) -> list[Batch]:
+def validation_set(photos: Sequence[Path], size: int, seed: int, notes: list[str] | None = None) -> list[Batch]:
     """A batch of ``PER_BIN`` central squares for each bin, with synthetic holes of that bin.
 
     Args:
@@ -37,7 +37,7 @@ def validation_set(photos: Sequence[Path], size: int, seed: int, notes: list[str
         TrainingError: no photo can be read.
     """
     squares: list[np.ndarray] = []
-    unreadable: list[str] = []
+    unreadable: dict[str, None] = {}
     wanted = PER_BIN * len(RATIO_BINS)
     step = max(len(photos) // wanted, 1)
     for path in [*photos[::step], *photos[1::step]]:
@@ -46,15 +46,15 @@ def validation_set(photos: Sequence[Path], size: int, seed: int, notes: list[str
             square = central_square(height, width)
             squares.append(cut(decode(path, (height, width), reduction_for(square.side, size)), square, size))
         except ImageFileError as error:
-            unreadable.append(str(error))
+            unreadable[str(error)] = None
         if len(squares) == wanted:
             break
     if not squares:
         raise TrainingError(
-            f"none of the {len(photos)} photos for validation can be read as an image: {unreadable[0]}"
+            f"none of the {len(photos)} photos for validation can be read as an image: {next(iter(unreadable))}"
         )
-    if unreadable:
-        notes.append(f"{len(unreadable)} files left out of the validation: {some(unreadable, '; ')}")
+    if unreadable and notes is not None:
+        notes.append(f"{len(unreadable)} files left out of the validation: {some(list(unreadable), '; ')}")
 
     def sample(bin_number: int, number: int) -> Sample:
         generator = np.random.default_rng([seed, 4, bin_number, number])
