@@ -158,6 +158,38 @@ def test_a_killed_run_goes_on_to_the_same_result(photos, tool, tmp_path):
     assert rows == rows_of(whole)
 
 
+@pytest.mark.parametrize(
+    ("number", "send"),
+    [(signal.SIGTERM, os.kill), (signal.SIGTERM, os.killpg), (signal.SIGINT, os.killpg), (signal.SIGHUP, os.killpg)],
+)
+def test_a_signal_keeps_what_is_done_and_is_told_in_a_sentence(photos, tool, tmp_path, number, send):
+    out = tmp_path / "out"
+    arguments = ["--photos", photos, "--model", "none", "--against", f"mean,{tool('slow')}", "--per-cell", 1]
+    command = [sys.executable, "-m", "pconv", "evaluate", *map(str, [*arguments, "--jobs", 2]), "-o", str(out)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+        deadline = time.monotonic() + 60
+        while len(list(out.glob("scores/*.json"))) < 3 and time.monotonic() < deadline:
+            time.sleep(0.02)
+        send(process.pid, number)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 128 + number, errors
+    assert errors.count("stopped; the fills that are done are kept") == 1
+    assert "Traceback" not in errors
+    assert len(errors.strip().splitlines()) == 1, errors
+    assert 3 <= len(list(out.glob("scores/*.json"))) < 24
+
+
+def test_what_the_folder_leaves_out_is_one_note(photos, tmp_path):
+    (photos / "broken.jpg").write_bytes(b"nothing")
+    (photos / "._photo-0.png").write_bytes(b"nothing")
+    (photos / "notes.txt").write_text("nothing")
+    call = ("--photos", photos, "--model", "none", "--against", "mean", "--per-cell", 1, "-o", tmp_path / "out")
+    output = evaluate(*call).output
+    assert re.search(r"note: 1 of the 5 photos are left out: .*broken\.jpg is not an image", output)
+    assert re.search(r"note: left out of .* \(1\): notes\.txt", output)
+    assert "._photo" not in output
+
+
 def test_what_fails_is_told_and_the_rest_is_there(photos, tool, tmp_path):
     out = tmp_path / "out"
     against = ("--against", "mean", "--against", tool("some"))

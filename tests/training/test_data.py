@@ -198,6 +198,7 @@ def slowly(samples):
     return packed(samples)
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of PyTorch's half-made loader
 def test_where_no_worker_can_start_a_sentence_says_why(folder, monkeypatch):
     def full(*_, **__):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
