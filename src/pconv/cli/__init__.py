@@ -17,6 +17,7 @@ from pconv.cli.grid import grid
 from pconv.cli.info import info
 from pconv.cli.inpaint import inpaint
 from pconv.cli.masks import masks
+from pconv.cli.page import page
 from pconv.cli.serve import serve
 from pconv.cli.train import shards, train
 from pconv.errors import PconvError
@@ -41,5 +42,5 @@ def main() -> None:
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 
 
-for command in (inpaint, batch, compare, serve, info, export, train, shards, masks, evaluate, grid):
+for command in (inpaint, batch, compare, serve, page, info, export, train, shards, masks, evaluate, grid):
     main.add_command(command)

@@ -1,8 +1,7 @@
 // What a person can do: open, fill, undo, compare, download. Each function is one of the page's buttons.
 
-import { ApiError, inpaint } from "./api.js";
-import { kindOf, nameFor, named } from "./formats.js";
-import { HoleMap } from "./holes.js";
+import { ApiError } from "./api.js";
+import { kindOf, nameFor } from "./formats.js";
 import { decodePhoto, encodeMask, growMask, readMask } from "./jobs.js";
 import { ImageCache } from "./images.js";
 import { wantToken } from "./token.js";
@@ -12,25 +11,29 @@ import { say, save, unwarn, warn, working } from "./ui.js";
 /** @typedef {import("./painter.js").Painter} Painter */
 /** @typedef {import("./view.js").View} View */
 /** @typedef {import("./holes.js").Box} Box */
+/** @typedef {import("./holes.js").HoleMap} HoleMap */
+/** @typedef {import("./server-engine.js").Engine} Engine */
+/** @typedef {import("./server-engine.js").Progress} Progress */
 
 export class App {
   /**
    * @param {Editor} editor
    * @param {Painter} painter
    * @param {View} view
+   * @param {Engine} engine
    */
-  constructor(editor, painter, view) {
+  constructor(editor, painter, view, engine) {
     this.editor = editor;
     this.painter = painter;
     this.view = view;
-    this.images = new ImageCache((decoded) => decoded === view.image || decoded === view.before);
+    this.engine = engine;
+    this.images = new ImageCache(engine, (decoded) => decoded === view.image || decoded === view.before);
     /** @type {import("./api.js").Info | null} */
     this.info = null;
     this.busy = false;
     this.feather = 0;
-    /** @type {"same" | "png"} */
-    this.format = "same";
-    /** The last download that the server wrote, by version and format. @type {{key: string, blob: Blob} | null} */
+    this.format = engine.formats[0];
+    /** The last download that the engine wrote, by version and format. @type {{key: string, blob: Blob} | null} */
     this.written = null;
     /** Called after anything that buttons depend on has changed. */
     this.onState = () => {};
@@ -50,17 +53,18 @@ export class App {
     const most = this.info?.limits ?? {};
     await this.work("Opening", async (signal) => {
       if (most.bytes && file.size > most.bytes) {
-        throw new ApiError("too_large", `${name} is too large: the server takes ${megabytes(most.bytes)} at most.`);
+        throw new ApiError("too_large", `${name} is too large: ${megabytes(most.bytes)} are accepted at most.`);
       }
       const bytes = await file.arrayBuffer().catch(() => {
         throw new ApiError("unreadable", `${name} cannot be read; is it still there?`);
       });
       const blob = new Blob([bytes], { type: file.type }); // the file may change on the disk, or go
+      const note = await this.engine.check(blob);
       const decoded = await this.images.read(blob, signal);
       const { width, height } = decoded;
       if (most.pixels && width * height > most.pixels) {
         const limit = `${Math.floor(most.pixels / 1e6)} megapixels`;
-        throw new ApiError("too_large", `${name} has ${width} × ${height} pixels; the server takes ${limit} at most.`);
+        throw new ApiError("too_large", `${name} has ${width} × ${height} pixels; ${limit} are accepted at most.`);
       }
       const previous = this.editor.opened && this.editor.history.steps.length ? this.editor.saved() : null;
       this.images.forget();
@@ -69,7 +73,7 @@ export class App {
       this.painter.size = Math.max(4, Math.round(Math.max(width, height) / 24));
       this.editor.open(blob, name, decoded);
       this.view.fit();
-      say(`${name}, ${width} × ${height} pixels. Paint over what should go, then press Fill.`);
+      say(`${name}, ${width} × ${height} pixels. Paint over what should go, then press Fill.${note && ` ${note}`}`);
       if (previous) {
         const back = { label: "Back to it", run: () => this.restore(previous, true) };
         warn(`This replaces ${previous.session.name}.`, back, { calm: true });
@@ -112,7 +116,7 @@ export class App {
     }, () => this.fill());
   }
 
-  /** How many fills of one hole the server's model has; 1 until the server has said it. */
+  /** How many fills of one hole the model has; 1 until the engine has said it. */
   get seeds() {
     return this.info?.seeds ?? 1;
   }
@@ -128,7 +132,7 @@ export class App {
     const { editor, seeds } = this;
     const last = editor.history.lastFill;
     if (!last) return say("Nothing is filled yet: paint over what should go, then press Fill.");
-    if (seeds < 2) return say("The server’s model fills a hole in one way only.");
+    if (seeds < 2) return say("The model fills a hole in one way only.");
     await this.work("Filling", async (signal, progress) => {
       const fill = { ...last, seed: (last.seed + 1) % seeds };
       const { blob, after } = await this.filled(editor.blob(fill.from), editor.holeOf(fill), fill, signal, progress);
@@ -143,19 +147,12 @@ export class App {
    * @param {HoleMap} map
    * @param {{seed: number, feather: number}} options
    * @param {AbortSignal} signal
-   * @param {{upload: (share: number) => void}} progress
+   * @param {Progress} progress
    */
   async filled(image, map, { seed, feather }, signal, progress) {
     const { editor } = this;
-    const kind = await kindOf(image);
-    const mask = await encodeMask(map, 1);
-    const fields = { image: named(image, editor.name, kind), mask, feather: String(feather), seed: String(seed) };
-    const ask = (/** @type {string} */ format) => inpaint({ ...fields, format }, { onUpload: progress.upload, signal });
-    // As PNG, no fill rounds what another fill left alone. It holds what all other formats do, but for CMYK's inks.
-    const { blob, seconds, ratio, notes } = await ask(kind === "png" ? "same" : "png").catch((error) => {
-      if (error instanceof ApiError && error.code === "format" && kind !== "png") return ask("same");
-      throw error;
-    });
+    const options = { name: editor.name, seed, feather };
+    const { blob, seconds, ratio, notes } = await this.engine.fill(image, map, options, progress, signal);
     const decoded = await decodePhoto(blob).catch(() => {
       throw new ApiError("answer", "What the server sent back is not an image; nothing has changed.");
     });
@@ -177,14 +174,9 @@ export class App {
       if (kind === (await kindOf(editor.current))) return save(editor.current, name);
       const key = `${editor.version} ${format}`;
       if (this.written?.key !== key) {
-        // Nothing to fill: the server writes the working copy as it wrote the original, with all that came with it.
-        const mask = await encodeMask(new HoleMap(editor.map.width, editor.map.height), 1);
-        const image = named(editor.current, editor.name, await kindOf(editor.current));
-        /** @type {Record<string, Blob | string>} */
-        const fields = { image, mask, format };
-        if (format === "same") fields.original = named(editor.original, editor.name, own);
-        const { blob } = await inpaint(fields, { onUpload: progress.upload, signal });
-        this.written = { key, blob };
+        const { name, original, map } = editor;
+        const options = { name, original, format, width: map.width, height: map.height };
+        this.written = { key, blob: await this.engine.write(editor.current, options, progress, signal) };
       }
       save(this.written.blob, name);
     }, () => this.download(), (error) => this.offerPng(error));
@@ -258,7 +250,7 @@ export class App {
   /**
    * Run something that takes a while; nothing can be changed meanwhile, and whatever fails is said in a sentence.
    * @param {string} what
-   * @param {(signal: AbortSignal, progress: {upload: (share: number) => void}) => Promise<void>} task
+   * @param {(signal: AbortSignal, progress: Progress) => Promise<void>} task
    * @param {(() => void) | null} [again] what "Try again" does
    * @param {(error: unknown) => boolean} [handled] whether a failure has been dealt with
    */
@@ -272,7 +264,7 @@ export class App {
     const progress = working(what, again && this.cancel);
     this.onState();
     try {
-      await task(controller.signal, progress);
+      await task(controller.signal, progress.step);
     } catch (error) {
       if (!handled(error)) fail(error, again);
     } finally {

@@ -1,18 +1,20 @@
 // Versions of the photo, decoded for the screen. The last few stay, so that undo and comparing need not wait.
 
-import { ApiError, inpaint } from "./api.js";
+import { ApiError } from "./api.js";
 import { kindOf } from "./formats.js";
-import { HoleMap } from "./holes.js";
-import { decodePhoto, encodeMask } from "./jobs.js";
-import { tiffSize } from "./tiff.js";
+import { decodePhoto } from "./jobs.js";
 
 /** @typedef {import("./jobs.js").DecodedImage} DecodedImage */
 
 const KEPT = 3;
 
 export class ImageCache {
-  /** @param {(decoded: DecodedImage) => boolean} inUse whether it is on the screen */
-  constructor(inUse) {
+  /**
+   * @param {import("./server-engine.js").Engine} engine
+   * @param {(decoded: DecodedImage) => boolean} inUse whether it is on the screen
+   */
+  constructor(engine, inUse) {
+    this.engine = engine;
     this.inUse = inUse;
     /** From the one used longest ago to the last one. @type {Map<number, Promise<DecodedImage>>} */
     this.known = new Map();
@@ -48,7 +50,7 @@ export class ImageCache {
   }
 
   /**
-   * Decode a file; TIFF, which browsers do not know, the server shows as PNG.
+   * Decode a file; what the browser does not know the engine may show.
    * @param {Blob} blob
    * @param {AbortSignal} [signal]
    * @returns {Promise<DecodedImage>}
@@ -57,12 +59,10 @@ export class ImageCache {
     try {
       return await decodePhoto(blob);
     } catch {
-      const kind = await kindOf(blob);
-      const size = kind === "tiff" ? await tiffSize(blob) : null;
-      if (!size) throw new ApiError("not_shown", NOT_SHOWN[kind] ?? "This file is damaged, or too large for this browser.");
-      const mask = await encodeMask(new HoleMap(size.width, size.height), 1);
-      const answer = await inpaint({ image: new File([blob], "photo.tif", { type: "image/tiff" }), mask, format: "png" }, { signal });
-      return decodePhoto(answer.blob);
+      const shown = await this.engine.show(blob, signal);
+      if (shown) return decodePhoto(shown);
+      const known = NOT_SHOWN[await kindOf(blob)];
+      throw new ApiError("not_shown", known ?? "This file is damaged, or too large for this browser.");
     }
   }
 }

@@ -1,9 +1,10 @@
 // The page's start: makes the parts and ties them to the elements of index.html.
 
-import { ApiError, adoptToken, getInfo } from "./api.js";
+import { ApiError, adoptToken } from "./api.js";
 import { App } from "./app.js";
 import { Compare } from "./compare.js";
 import { Editor } from "./editor.js";
+import { engine } from "./engine.js";
 import { keep } from "./kept.js";
 import { Keyboard } from "./keyboard.js";
 import { receivePhotos } from "./receive.js";
@@ -23,7 +24,7 @@ const editor = new Editor(storage);
 const painter = new Painter(editor);
 const stage = element("stage", HTMLDivElement);
 const view = new View(stage, element("photo-canvas", HTMLCanvasElement), element("mask-canvas", HTMLCanvasElement));
-const app = new App(editor, painter, view);
+const app = new App(editor, painter, view, engine);
 const pointers = new Pointers(view, painter);
 const compare = new Compare(app, element("wipe", HTMLDivElement), button("compare-button"));
 const help = element("help-dialog", HTMLDialogElement);
@@ -160,7 +161,7 @@ maskInput.addEventListener("change", () => {
 
 async function openSample() {
   const response = await fetch("sample.jpg").catch(() => null);
-  if (!response?.ok) return warn("The sample photo does not arrive: is the pconv server still running?");
+  if (!response?.ok) return warn(`The sample photo does not arrive. ${engine.advice}`);
   await app.open(await response.blob(), "cat.jpg");
   stage.focus();
 }
@@ -251,6 +252,10 @@ input("feather").addEventListener("change", () => {
   if (input("feather").reportValidity()) app.feather = input("feather").valueAsNumber;
 });
 const format = element("format", HTMLSelectElement);
+for (const option of [...format.options]) {
+  if (!engine.formats.some((known) => known === option.value)) option.remove();
+}
+element("privacy", HTMLParagraphElement).textContent = engine.privacy;
 format.addEventListener("change", () => (app.format = format.value === "png" ? "png" : "same"));
 
 receivePhotos(app);
@@ -267,7 +272,7 @@ storage.onFail = (/** @type {unknown} */ error) => {
 
 async function learn() {
   try {
-    const info = await getInfo();
+    const info = await engine.info();
     app.info = info;
     input("grow-by").max = String(info.options.grow.maximum);
     input("feather").max = String(info.options.feather.maximum);

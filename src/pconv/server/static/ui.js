@@ -73,7 +73,8 @@ export function unwarn() {
  * Show that something runs, for how long, and how to end it.
  * @param {string} what
  * @param {(() => void) | null} cancel
- * @returns {{upload: (share: number) => void, end: () => void}}
+ * @returns {{step: (what: string, share: number) => void, end: () => void}} step names a part of it and how much of that
+ *   is done, 0..1
  */
 export function working(what, cancel) {
   const text = element("busy-text", HTMLParagraphElement);
@@ -81,11 +82,12 @@ export function working(what, cancel) {
   const stop = button("cancel-button");
   const start = performance.now();
   let share = 1;
+  let part = "";
   const show = () => {
     const seconds = Math.floor((performance.now() - start) / 1000);
-    const uploading = share < 1;
-    text.textContent = uploading ? `Uploading… ${Math.round(share * 100)} %` : `${what}… ${seconds ? `${seconds} s` : ""}`;
-    if (uploading) bar.value = share;
+    const inPart = share < 1;
+    text.textContent = inPart ? `${part}… ${Math.round(share * 100)} %` : `${what}… ${seconds ? `${seconds} s` : ""}`;
+    if (inPart) bar.value = share;
     else bar.removeAttribute("value");
   };
   const ticking = window.setInterval(show, 250);
@@ -96,7 +98,8 @@ export function working(what, cancel) {
   element("busy", HTMLDivElement).hidden = false;
   hush();
   return {
-    upload(now) {
+    step(named, now) {
+      part = named;
       share = now;
       show();
     },

@@ -1,0 +1,1 @@
+export { serverEngine as engine } from "./server-engine.js";
