@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --progress-bar on -c constraints.txt
 PYTEST := $(BIN)/python -m pytest --durations=25
 
-.PHONY: demo test test-slow fuzz check docs bench clean
+.PHONY: demo test test-slow fuzz check docs page bench clean
 
 demo: $(VENV)/.ready
 	$(BIN)/python examples/demo.py
@@ -29,6 +29,10 @@ check: $(VENV)/.ready-dev
 
 docs: $(VENV)/.ready-docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+# The page without a server (docs/guides/static-page.md), into page-site/.
+page: $(VENV)/.ready-dev
+	$(BIN)/pconv page -o page-site
 
 bench: $(VENV)/.ready-bench
 	for each in layer network train_step inference hole_share cold_start peers sizes large batch serve; do \
@@ -61,4 +65,4 @@ $(VENV)/.ready-bench: $(VENV)/.ready-dev
 	@touch $@
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis demo-output site
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis demo-output site page-site

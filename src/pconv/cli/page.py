@@ -206,14 +206,16 @@ def _write(out: Path, graph: bytes, about: dict[str, Any], packages: list[tuple[
     files["index.html"] = _with_policy(files["index.html"].decode()).encode()
     known = InpaintOptions.__dataclass_fields__
     build = {
-        "version": _sha256(json.dumps([POLICY, about, {name: _sha256(data) for name, data in files.items()}]).encode()),
+        "version": _sha256(
+            json.dumps([POLICY, about, {name: _sha256(data) for name, data in files.items()}]).encode()
+        ),
         "pconv": pconv.__version__,
         "model": about,
         "options": {name: {"maximum": known[name].metadata["help"].high} for name in ("grow", "feather")},
         "pixels": MAX_PIXELS,
     }
-    engine = f'import {{ browserEngine }} from "./browser/engine.js"; export const engine = browserEngine({_json(build)});\n'
-    files["engine.js"] = engine.encode()
+    load = 'import { browserEngine } from "./browser/engine.js";'
+    files["engine.js"] = f"{load} export const engine = browserEngine({_json(build)});\n".encode()
     kept = {"version": build["version"], "policy": POLICY, "files": {name: _sha256(files[name]) for name in files}}
     worker = (STATIC / "browser" / "service-worker.js").read_text(encoding="utf-8")
     files["service-worker.js"] = f"const BUILD = {_json(kept)};\n{worker}".encode()

@@ -157,7 +157,7 @@ let jpeg = null;
 async function decodeJpeg(bytes) {
   jpeg ??= import(new URL("runtime/mozjpeg_dec.js", place).href)
     .then(({ default: start }) => start({ locateFile: () => new URL("runtime/mozjpeg_dec.wasm", place).href }))
-    .then((module) => (/** @type {Uint8Array} */ file) => module.decode(file, true));
+    .then((module) => (/** @type {Uint8Array} */ file) => module.decode(file, false));
   const decode = await jpeg.catch((error) => {
     jpeg = null;
     throw notLoaded("The decoder for JPEG", error);

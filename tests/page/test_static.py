@@ -1,0 +1,492 @@
+"""The page of ``pconv page``: the same editor, and the fill computed by the browser."""
+
+import base64
+import functools
+import hashlib
+import io
+import itertools
+import json
+import shutil
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from conftest import missing
+from desk import pixels_of
+from PIL import Image, PngImagePlugin
+from web import serving_folder
+
+from pconv import Inpainter
+from pconv.cli import main
+from pconv.inpainting.regions import regions, tile_side, tiles
+from pconv.inpainting.scales import deep_inside, depth_steps, needed_of_smaller, smaller_by_strips, surface_start
+from pconv.inpainting.tiles import NetworkRunner, fill_holes
+from pconv.inpainting.windows import ArrayImage
+
+pytestmark = pytest.mark.slow
+PHOTOS = Path(__file__).parents[2] / "src" / "pconv" / "evaluation" / "photos"
+
+
+@pytest.fixture(scope="session")
+def site(browser, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("site") / "page"
+    result = CliRunner().invoke(main, ["page", "-o", str(folder)])
+    if "cannot download" in result.output:
+        missing(f"npm's registry is out of reach: {result.output}")
+    assert result.exit_code == 0, result.output
+    return folder
+
+
+@pytest.fixture
+def web(site):
+    with serving_folder(site) as web:
+        yield web
+
+
+@pytest.fixture
+def web_address(web):
+    return web.address
+
+
+@pytest.fixture
+def page(desks, web_address):
+    desk = desks("web_address")
+    desk.page.set_default_timeout(90_000)
+    return desk
+
+
+def as_png(path, pixels):
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def blob(height, width, *boxes):
+    hole = np.zeros((height, width), bool)
+    for top, bottom, left, right in boxes:
+        hole[top:bottom, left:right] = True
+    return hole
+
+
+def scratches(height, width, seed, count=6):
+    rng = np.random.default_rng(seed)
+    hole = np.zeros((height, width), bool)
+    for _ in range(count):
+        (y0, y1), (x0, x1) = rng.integers(0, height, 2), rng.integers(0, width, 2)
+        for share in np.linspace(0, 1, 4 * max(height, width)):
+            y, x = int(y0 + (y1 - y0) * share), int(x0 + (x1 - x0) * share)
+            hole[max(y - 2, 0) : y + 3, max(x - 2, 0) : x + 3] = True
+    return hole
+
+
+def fill(desk, photo, hole, tmp_path, feather=0):
+    """The pixels of the downloaded PNG."""
+    desk.open(photo)
+    assert desk.page.get_attribute("body", "data-version") == "0"
+    desk.page.set_input_files("#mask-input", as_png(tmp_path / "mask.png", hole.astype(np.uint8) * 255))
+    desk.expect_said("marks")
+    if feather:
+        desk.page.evaluate(
+            """value => {
+              const field = document.getElementById("feather");
+              field.value = value;
+              field.dispatchEvent(new Event("change"));
+            }""",
+            feather,
+        )
+    desk.page.click("#fill-button")
+    desk.page.wait_for_selector("body:not([data-version='0']), #alert.alert:not([hidden])")
+    assert desk.page.is_hidden("#alert.alert"), desk.warned()
+    desk.ready()
+    name, data = desk.download()
+    assert name.endswith("-filled.png")
+    return data
+
+
+# The same cuts and the same composite as in Python, with a network that is a formula.
+
+RUN = Path(__file__).with_name("cuts.js").read_text()
+
+
+class Formula:
+    """The network of RUN."""
+
+    multiple, noise, estimates, channels = 64, True, True, 3
+
+    def fill(self, images, holes, *, seed, origin, estimate):  # noqa: ARG002
+        (_, _, h, w), (top, left) = images.shape, origin
+        rows, columns = np.mgrid[:h, :w]
+        pattern = np.stack([((top + rows) * 7 + (left + columns) * 13 + c * 5 + h + w) % 101 / 101 for c in range(3)])
+        if estimate is not None:
+            pattern = np.where(estimate[0], (pattern + images[0]) / 2, pattern)
+        return np.where(holes, pattern, images).astype(np.float32)
+
+
+CUTS = {
+    "nothing near": (blob(700, 900, (10, 30, 20, 60), (400, 420, 700, 760), (600, 601, 1, 2)), 2**30, 0),
+    "one small image": (scratches(120, 90, 1), 2**30, 3),
+    "scratches in tiles": (scratches(1300, 1700, 2, 9), 2**30, 0),
+    "little memory": (scratches(640, 900, 3, 12), 2**28 // 4, 8),
+    "a wide hole": (blob(500, 701, (100, 380, 90, 520)), 2**30, 0),
+    "a wide hole in a corner": (blob(411, 397, (0, 300, 0, 260)), 2**30, 48),
+    "a wide hole in tiles": (blob(1200, 1400, (200, 1000, 250, 1300)), 2**28, 5),
+    "very wide": (blob(900, 900, (20, 880, 30, 860)), 2**30, 0),
+    "groups and odd sizes": (blob(333, 777, (0, 40, 0, 9), (300, 333, 700, 777), (150, 160, 300, 480)), 2**30, 100),
+}
+
+
+@pytest.mark.parametrize("name", CUTS)
+def test_regions_tiles_and_the_composite_are_those_of_python(page, name):
+    hole, memory, feather = CUTS[name]
+    height, width = hole.shape
+    rng = np.random.default_rng(5)
+    photo = rng.integers(0, 256, (height, width, 3), np.uint8)
+    sent = base64.b64encode(hole.astype(np.uint8).tobytes() + photo.tobytes()).decode()
+    got = page.page.evaluate(RUN, [height, width, sent, Formula.multiple, memory, feather])
+
+    def array(text, dtype=np.uint8):
+        return np.frombuffer(base64.b64decode(text), dtype)
+
+    from pconv.inpainting.tiles import _most_pixels
+
+    expected = []
+    for box, wanted in regions(hole, Formula.multiple):
+        side = tile_side(wanted, _most_pixels(memory, box))
+        cut = [list(each) for each in tiles(wanted, side)]
+        expected.append({"box": list(box), "count": int(wanted.sum()), "side": side, "tiles": cut})
+    assert got["cuts"] == expected
+    deep = deep_inside(hole)
+    assert (deep is None) == (got["deep"] is None)
+    if deep is not None:
+        assert (array(got["deep"]) == deep.ravel()).all()
+        image = ArrayImage(photo, 3)
+        smaller = smaller_by_strips(lambda rows: image.read(rows, slice(0, width)), hole)
+        assert got["start"]["scale"] == smaller.scale
+        assert (array(got["start"]["hole"]) == smaller.hole.ravel()).all()
+        assert (array(got["needed"]) == needed_of_smaller(deep, smaller).ravel()).all()
+        assert np.allclose(array(got["start"]["image"], np.float32), smaller.image.ravel(), atol=1e-3)
+        window = surface_start(smaller.image.astype(np.float32), smaller.scale, slice(3, 50), slice(1, 70))
+        assert np.allclose(array(got["start"]["window"], np.float32), window.ravel(), atol=1e-3)
+    if feather:
+        assert (array(got["steps"]) == depth_steps(hole, feather, min(feather, 32)).ravel()).all()
+    filled = photo.copy()
+    fill_holes(NetworkRunner(Formula(), memory), ArrayImage(filled, 3), hole, feather=feather)
+    mine = array(got["filled"]).reshape(filled.shape)
+    assert (mine[~hole] == photo[~hole]).all()
+    assert np.abs(mine.astype(int) - filled).max() <= 1
+    assert (mine != filled).mean() < 1e-3
+    assert got["shares"] == sorted(got["shares"])
+    assert got["shares"][-1] == 1
+
+
+# Fills.
+
+HOLES = {
+    "scratches": lambda h, w: scratches(h, w, 11),
+    "an object": lambda h, w: blob(h, w, (h // 2, h // 2 + 70, w // 3, w // 3 + 90)),
+    "a corner": lambda h, w: blob(h, w, (0, 50, w - 80, w)) | scratches(h, w, 12, 2),
+    "wide": lambda h, w: blob(h, w, (30, 290, 40, 290)),
+}
+
+
+def test_fills_are_those_of_python(page, tmp_path):
+    """Twelve photos and holes, one after another in one tab."""
+    inpainter = Inpainter(backend="onnxruntime")
+    worst = {}
+    for photo, kind in itertools.product(sorted(PHOTOS.glob("*.jpg")), HOLES):
+        pixels = np.asarray(Image.open(photo).convert("RGB"))
+        hole = HOLES[kind](*pixels.shape[:2])
+        source = as_png(tmp_path / f"{photo.stem}-{kind}.png", pixels)
+        filled = pixels_of(fill(page, source, hole, tmp_path))
+        assert (filled[~hole] == pixels[~hole]).all()
+        difference = np.abs(filled.astype(int) - inpainter(pixels, hole))
+        worst[photo.stem, kind] = int(difference.max())
+    assert len(worst) == 12
+    assert max(worst.values()) <= 2, worst
+
+
+def test_another_fill_and_a_soft_edge_are_those_of_python(page, tmp_path):
+    pixels = np.asarray(Image.open(PHOTOS / "cat.jpg").convert("RGB"))
+    hole = blob(*pixels.shape[:2], (100, 150, 100, 180))
+    first = pixels_of(fill(page, as_png(tmp_path / "cat.png", pixels), hole, tmp_path, feather=9))
+    inpainter = Inpainter(backend="onnxruntime")
+    assert np.abs(first.astype(int) - inpainter(pixels, hole, feather=9)).max() <= 2
+    page.page.click("#another-button")
+    page.ready(2)
+    second = pixels_of(page.download()[1])
+    assert np.abs(second.astype(int) - inpainter(pixels, hole, feather=9, seed=1)).max() <= 2
+    assert (first != second).any()
+
+
+@functools.cache  # littleCMS writes the time into it
+def icc():
+    from PIL import ImageCms
+
+    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_jpeg_keeps_profile_and_exif_and_is_turned_once(page, tmp_path, orientation):
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F] = orientation, "Camera"
+    source = tmp_path / "turned.jpg"
+    rng = np.random.default_rng(3)
+    rows, columns = np.mgrid[:90, :140]
+    smooth = np.stack([rows * 2, columns, 150 - rows], -1) + rng.integers(0, 30, (90, 140, 3))
+    Image.fromarray(smooth.clip(0, 255).astype(np.uint8)).save(source, quality=88, exif=exif, icc_profile=icc())
+    from PIL import ImageOps
+
+    upright = np.asarray(ImageOps.exif_transpose(Image.open(source)))
+    hole = blob(*upright.shape[:2], (20, 40, 30, 60))
+    data = fill(page, source, hole, tmp_path)
+    image = Image.open(io.BytesIO(data))
+    difference = np.abs(np.asarray(image).astype(int) - upright)[~hole]
+    assert difference.max() == 0
+    assert image.info["icc_profile"] == icc()
+    assert (image.getexif()[0x0112], image.getexif()[0x010F]) == (1, "Camera")
+
+
+def interlaced(pixels):
+    """A PNG of Adam7 in RGB; Pillow writes none."""
+    passes = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
+    rows = b"".join(
+        b"\0" + row.tobytes() for top, left, down, right in passes for row in pixels[top::down, left::right]
+    )
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    height, width, _ = pixels.shape
+    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 1)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+def test_kinds_of_png_keep_every_value_outside_the_hole(page, tmp_path):
+    rng = np.random.default_rng(2)
+    colours = rng.integers(0, 256, (70, 93, 4), np.uint8)
+    colours[:30, :20, 3] = 0
+    rgba = Image.fromarray(colours)
+    text = PngImagePlugin.PngInfo()
+    text.add_text("Title", "A test")
+    palette = rgba.convert("RGB").quantize(16)
+    key = rgba.convert("RGB")
+    for name, image, mode, options in (
+        ("rgba", rgba, "RGBA", {"icc_profile": icc(), "pnginfo": text}),
+        ("rgb", rgba.convert("RGB"), "RGB", {}),
+        ("grey", rgba.convert("L"), "L", {}),
+        ("grey-alpha", rgba.convert("LA"), "LA", {}),
+        ("palette", palette, "RGB", {}),
+        ("palette-alpha", palette, "RGBA", {"transparency": bytes(range(0, 256, 16))}),
+        ("bits", rgba.convert("1"), "L", {}),
+        ("key", key, "RGBA", {"transparency": key.getpixel((50, 60))}),
+    ):
+        path = tmp_path / f"{name}.png"
+        image.save(path, **options)
+        expected = np.asarray(Image.open(path).convert(mode))
+        hole = blob(70, 93, (35, 45, 30, 50))
+        filled = Image.open(io.BytesIO(fill(page, path, hole, tmp_path)))
+        assert filled.mode == mode, name
+        assert (np.asarray(filled)[~hole] == expected[~hole]).all(), name
+        assert filled.info.get("icc_profile") == options.get("icc_profile")
+        if "pnginfo" in options:
+            assert filled.text == {"Title": "A test"}
+        if mode in ("RGBA", "LA"):
+            assert (np.asarray(filled)[..., -1] == expected[..., -1]).all(), name
+    path = tmp_path / "interlaced.png"
+    path.write_bytes(interlaced(colours[..., :3]))
+    hole = blob(70, 93, (5, 15, 60, 80))
+    assert (pixels_of(fill(page, path, hole, tmp_path))[~hole] == colours[..., :3][~hole]).all()
+
+
+def test_other_formats_come_through_the_browser_with_a_note(page, tmp_path):
+    pixels = np.asarray(Image.open(PHOTOS / "cat.jpg").convert("RGB"))[:100, :120]
+    source = tmp_path / "cat.webp"
+    Image.fromarray(pixels).save(source, lossless=True)
+    hole = blob(100, 120, (20, 40, 20, 40))
+    page.open(source)
+    assert "may differ" in page.said()
+    assert pixels_of(fill(page, source, hole, tmp_path)).shape == (100, 120, 3)
+
+
+def test_what_the_page_does_not_fill_is_said_when_it_is_opened(page, tmp_path):
+    grey = np.zeros((40, 40), np.uint16)
+    Image.fromarray(grey).save(tmp_path / "deep.png")
+    Image.new("CMYK", (40, 40)).save(tmp_path / "inks.jpg")
+    Image.new("RGB", (40, 40)).save(tmp_path / "scan.tif")
+    for name, part in (("deep.png", "16 bits"), ("inks.jpg", "CMYK"), ("scan.tif", "TIFF")):
+        page.page.set_input_files("#photo-input", tmp_path / name)
+        page.page.wait_for_function(
+            "part => document.getElementById('alert-text').textContent.includes(part)", arg=part
+        )
+
+
+def test_a_fill_can_be_cancelled(page, tmp_path):
+    pixels = np.random.default_rng(1).integers(0, 256, (900, 1300, 3), np.uint8)
+    hole = scratches(900, 1300, 4, 12)
+    page.open(as_png(tmp_path / "large.png", pixels))
+    page.page.set_input_files("#mask-input", as_png(tmp_path / "mask.png", hole.astype(np.uint8) * 255))
+    page.expect_said("marks")
+    page.page.click("#fill-button")
+    page.page.wait_for_function("() => /Filling… [1-9]/.test(document.getElementById('busy-text').textContent)")
+    page.page.click("#cancel-button")
+    page.expect_said("Cancelled")
+    page.ready(0)
+    assert page.mask().sum() == hole.sum()
+
+
+# Privacy, and work without a network.
+
+
+def loaded(desk):
+    """Wait until the model and all files are kept."""
+    desk.page.evaluate("navigator.serviceWorker.ready")
+    desk.page.wait_for_function(
+        """async () => {
+          for (const name of await caches.keys()) {
+            if (!name.startsWith("pconv / ")) continue;
+            for (const { url } of await (await caches.open(name)).keys()) if (url.includes("model-")) return true;
+          }
+          return false;
+        }""",
+        polling=300,
+    )
+
+
+def test_nothing_leaves_the_page_and_it_works_offline(page, web, tmp_path):
+    requests = []
+    page.context.on("request", lambda request: requests.append(request.url))
+    loaded(page)
+    page.reload()
+    assert all(url.startswith(web.address) for url in requests)
+    asked = len(web.asked)
+    page.context.set_offline(True)
+    page.reload()
+    source = PHOTOS / "coffee.jpg"
+    pixels = np.asarray(Image.open(source).convert("RGB"))
+    hole = blob(*pixels.shape[:2], (100, 150, 100, 180))
+    filled = pixels_of(fill(page, source, hole, tmp_path))
+    assert (filled[~hole] == pixels[~hole]).all()
+    page.page.click("#another-button")
+    page.ready(2)
+    assert set(web.asked[asked:]) <= {"/service-worker.js"}  # Chromium asks whether there is a new version
+    assert all(url.startswith((web.address, "blob:")) for url in requests)
+
+
+def test_the_policy_allows_no_other_origin(desks, web_address, site):
+    with serving_folder(site) as other:
+        desk = desks("web_address")
+        desk.page.evaluate("navigator.serviceWorker.ready")
+        desk.reload()
+        refused = "url => fetch(url, {mode: 'no-cors'}).then(() => 'sent', () => 'refused')"
+        assert desk.page.evaluate(refused, other.address) == "refused"
+        worker = next(each for each in desk.page.workers if "fill-worker" in each.url)
+        assert worker.evaluate(refused, other.address) == "refused"
+        assert not other.asked
+        assert any("Content Security Policy" in each for each in desk.complaints)
+        desk.complaints.clear()
+
+
+def test_a_new_version_is_offered(desks, site, tmp_path):
+    folder = tmp_path / "site"
+    shutil.copytree(site, folder)
+    with serving_folder(folder) as web:
+        desk = desks("web_address")
+        desk.go(web.address)
+        desk.page.evaluate("navigator.serviceWorker.ready")
+        script = (folder / "service-worker.js").read_text()
+        first, rest = script.split("\n", 1)
+        build = json.loads(first.removeprefix("const BUILD = ").rstrip(";"))
+        engine = (folder / "engine.js").read_text().replace(build["version"], "next")
+        (folder / "engine.js").write_text(engine)
+        build["files"]["engine.js"] = hashlib.sha256(engine.encode()).hexdigest()
+        build["version"] = "next"
+        (folder / "service-worker.js").write_text(f"const BUILD = {json.dumps(build)};\n{rest}")
+        desk.reload()
+        assert "new version" in desk.warned()
+        with desk.page.expect_navigation():
+            desk.page.click("#alert-action")
+        desk.started()
+        assert desk.page.evaluate("caches.keys()") == ["pconv / next"]
+
+
+# Errors, a sentence each; what was painted stays.
+
+
+@pytest.mark.parametrize(
+    ("broken", "part"),
+    [(404, "answered 404"), (b"<html>hello</html>", "broke off after 18"), (None, "SHA-256")],
+    ids=["missing", "too short", "another file"],
+)
+def test_a_broken_model_is_said_and_never_kept(page, web, site, broken, part):
+    model = next(site.glob("model-*.onnx"))
+    web.broken["model-"] = bytes(model.stat().st_size) if broken is None else broken
+    page.page.evaluate("caches.keys().then(names => Promise.all(names.map(name => caches.delete(name))))")
+    page.reload()
+    page.page.click("#sample-button")
+    page.ready()
+    page.stroke((100, 100), (150, 120))
+    marked = page.mask().sum()
+    page.page.click("#fill-button")
+    assert part in page.warned()
+    assert page.mask().sum() == marked
+    web.broken.clear()
+    page.page.click("#alert-action")
+    page.ready(1)
+    page.complaints.clear()  # Chromium lists the 404
+
+
+@pytest.mark.parametrize(
+    ("script", "part"),
+    [
+        ("WebAssembly.validate = () => false;", "no WebAssembly SIMD"),
+        (
+            "WebAssembly.instantiate = WebAssembly.instantiateStreaming = async () => {"
+            " throw new RangeError('Out of memory'); };",
+            "memory",
+        ),
+        ("Cache.prototype.put = async () => { throw new DOMException('full', 'QuotaExceededError'); };", ""),
+    ],
+    ids=["no SIMD", "no memory", "storage full"],
+)
+def test_what_a_browser_lacks_is_said(desks, web_address, script, part):
+    desk = desks("web_address", service_workers="block")
+
+    def patched(route):
+        answer = route.fetch()
+        route.fulfill(response=answer, body=f"{script}\n{answer.text()}")
+
+    desk.context.route("**/fill-worker.js", patched)
+    desk.page.set_default_timeout(90_000)
+    desk.reload()
+    desk.page.click("#sample-button")
+    desk.ready()
+    desk.stroke((100, 100), (150, 120))
+    desk.page.click("#fill-button")
+    if part:
+        assert part in desk.warned()
+        desk.complaints.clear()  # what ONNX Runtime writes to the console
+    else:
+        desk.ready(1)
+
+
+def test_from_a_file_the_page_says_to_serve_it(browser, site):
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto((site / "index.html").as_uri())
+    page.wait_for_selector("#alert:not([hidden])")
+    assert "http.server" in page.locator("#alert-text").inner_text()
+    context.close()
+
+
+def test_with_isolation_it_computes_with_threads(desks, site, tmp_path, request):
+    with serving_folder(site, isolated=True) as web:
+        desk = desks("web_address")
+        desk.page.set_default_timeout(90_000)
+        desk.go(web.address)
+        assert desk.page.evaluate("crossOriginIsolated")
+        pixels = np.asarray(Image.open(PHOTOS / "cat.jpg").convert("RGB"))
+        hole = blob(*pixels.shape[:2], (100, 150, 100, 180))
+        filled = pixels_of(fill(desk, as_png(tmp_path / "cat.png", pixels), hole, tmp_path))
+        assert np.abs(filled.astype(int) - Inpainter(backend="onnxruntime")(pixels, hole)).max() <= 2
