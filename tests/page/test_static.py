@@ -8,6 +8,7 @@ import itertools
 import json
 import shutil
 import struct
+import tarfile
 import zlib
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from web import serving_folder
 
 from pconv import Inpainter
 from pconv.cli import main
+from pconv.cli.page import Package, _tarball
 from pconv.inpainting.regions import regions, tile_side, tiles
 from pconv.inpainting.scales import deep_inside, depth_steps, needed_of_smaller, smaller_by_strips, surface_start
 from pconv.inpainting.tiles import NetworkRunner, fill_holes
@@ -133,6 +135,7 @@ CUTS = {
     "a wide hole in a corner": (blob(411, 397, (0, 300, 0, 260)), 2**30, 48),
     "a wide hole in tiles": (blob(1200, 1400, (200, 1000, 250, 1300)), 2**28, 5),
     "very wide": (blob(900, 900, (20, 880, 30, 860)), 2**30, 0),
+    "an object of a megapixel": (blob(1100, 1200, (90, 1000, 100, 1010)), 2**29, 0),
     "groups and odd sizes": (blob(333, 777, (0, 40, 0, 9), (300, 333, 700, 777), (150, 160, 300, 480)), 2**30, 100),
 }
 
@@ -334,6 +337,33 @@ def test_a_fill_can_be_cancelled(page, tmp_path):
     page.expect_said("Cancelled")
     page.ready(0)
     assert page.mask().sum() == hole.sum()
+
+
+AXE = Package("axe-core", "4.14.1", "e6b0ce02b84d892e2e33e403485e7f3d6c29e2be6df65daf44d89ba564139745", {})
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 900])
+def test_axe_finds_nothing_that_keeps_people_out(desks, web_address, scheme, width):
+    with tarfile.open(_tarball(AXE, [])) as archive:
+        script = archive.extractfile("package/axe.min.js").read().decode()
+    desk = desks("web_address", color_scheme=scheme, viewport={"width": width, "height": 740})
+
+    def check():
+        desk.page.evaluate(script)
+        found = desk.page.evaluate("axe.run()")["violations"]
+        assert not found, [(each["id"], [node["html"] for node in each["nodes"]]) for each in found]
+
+    check()
+    desk.page.click("#sample-button")
+    desk.ready()
+    desk.stroke((100, 100), (150, 120))
+    check()
+    desk.page.click("#more-button")
+    check()
+    desk.page.keyboard.press("Escape")
+    desk.page.click("#help-button")
+    check()
 
 
 # Privacy, and work without a network.

@@ -39,8 +39,8 @@ const NOISE_GRID = 16;
 const FEATHER_STEPS = 32;
 const CHANNELS = 3;
 
-/** What Python gives the network's part of the work. */
-export const MEMORY = 2 ** 30;
+/** Bytes for the network's part of the work: half of what Python takes, so that a tab stays below 1 GB. */
+export const MEMORY = 2 ** 29;
 
 /** A mask (H, W): one byte per pixel, 1 or 0. */
 export class Mask {
