@@ -19,7 +19,7 @@ from unittest.mock import patch
 
 import click
 import torch
-from network import processor
+from common import processor
 from PIL import Image
 
 from pconv.images.reading import find_photos

@@ -26,13 +26,16 @@ def train(config: Path, overrides: tuple[str, ...], out: Path, resume: bool, vgg
     Ctrl-C, SIGTERM and SIGHUP save and stop, with exit code 130, 143 and 129. Watch with: tensorboard --logdir OUT.
     On many GPUs: torchrun --nproc-per-node 4 -m pconv train ...
     """
-    with needs_extra("train"):
-        from pconv.training.config import read_config
-        from pconv.training.loop import train as run
+    try:
+        with needs_extra("train"):
+            from pconv.training.config import read_config
+            from pconv.training.loop import train as run
 
-    with wrong_usage(InputError):
-        settings = read_config(config, [*overrides, *([f"vgg={vgg}"] if vgg else [])])
-    model, steps, stopped_by = run(settings, out, resume)
+        with wrong_usage(InputError):
+            settings = read_config(config, [*overrides, *([f"vgg={vgg}"] if vgg else [])])
+        model, steps, stopped_by = run(settings, out, resume)
+    except KeyboardInterrupt:  # before the first step
+        raise SystemExit(128 + signal.SIGINT) from None
     if stopped_by:
         drop_closed_outputs()
     if os.environ.get("RANK", "0") == "0":
