@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -102,7 +103,10 @@ def test_workers_end_when_the_training_process_is_killed(command):
     children = Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()
     assert len(children) == 2
     run.kill()
-    run.communicate(timeout=60)  # the workers hold its outputs until they have ended
+    run.communicate(timeout=60)  # the workers hold its outputs until they end
+    deadline = time.monotonic() + 20
+    while any(map(alive, children)) and time.monotonic() < deadline:
+        time.sleep(0.1)
     assert not any(map(alive, children))
 
 
