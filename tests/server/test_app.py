@@ -191,7 +191,7 @@ def test_the_policies_allow_nothing_from_elsewhere():
 
 
 READABLE = [
-    *(f"/{path.relative_to(STATIC).as_posix()}" for path in sorted(STATIC.iterdir())),
+    *(f"/{path.relative_to(STATIC).as_posix()}" for path in sorted(STATIC.rglob("*")) if path.is_file()),
     *("/", "/healthz", "/metrics", "/api/v1/info", "/openapi.json"),
     *("/docs", "/docs/start.js", "/docs/swagger-ui.css", "/docs/swagger-ui-bundle.js"),
 ]
