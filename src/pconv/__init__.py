@@ -1,7 +1,7 @@
 """Image inpainting for irregular holes with partial convolutions (Liu et al., ECCV 2018).
 
     >>> import pconv
-    >>> filled = pconv.inpaint(image, mask)        # PIL images or numpy arrays; white or non-zero = fill
+    >>> filled = pconv.inpaint(image, mask)        # PIL images or numpy arrays; white = fill
 
 The public names stand in ``__init__.pyi``. They are imported when they are first used, so that ``import pconv`` is
 fast.

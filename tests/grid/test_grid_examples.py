@@ -14,7 +14,7 @@ from grid_data import raw
 from pconv.cli import main
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "grid"
-GRIDS = Path(os.environ.get("PCONV_GRIDS", "/work/shared/data/grids"))
+GRIDS = Path(os.environ.get("PCONV_GRIDS", Path(__file__).parents[3] / "shared" / "data" / "grids"))
 
 
 def script(name, *arguments):

@@ -75,11 +75,14 @@ def inpaint_options(command: Callable[..., None]) -> Callable[..., None]:
     return collect
 
 
+model_option = click.option(
+    "--model", default="default", show_default=True, help="default, or a model's path or URL#sha256=HASH."
+)
+device_option = click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, mps.")
+
 _NETWORK = {
-    "model": click.option(
-        "--model", default="default", show_default=True, help="default, or a model's path or URL#sha256=HASH."
-    ),
-    "device": click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, mps."),
+    "model": model_option,
+    "device": device_option,
     "backend": click.option(
         "--backend", default="auto", show_default=True, help="onnxruntime, torch, openvino; auto takes the fastest."
     ),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pconv import __version__
-from pconv.cli.common import PathType, make_folder, needs_extra, writing_to, wrong_usage
+from pconv.cli.common import PathType, device_option, make_folder, needs_extra, writing_to, wrong_usage
 from pconv.errors import InputError, ModelError, TrainingError
 
 if TYPE_CHECKING:
@@ -60,9 +60,6 @@ def _series_options(command: Callable[..., None]) -> Callable[..., None]:
     return collect
 
 
-_device = click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, mps.")
-
-
 @grid.command()
 @_series_options
 @click.option("-o", "--output", "out", type=PathType, required=True, help="Folder of the model; made if missing.")
@@ -81,7 +78,7 @@ _device = click.option("--device", default="auto", show_default=True, help="cpu,
 @click.option("--width", type=click.FloatRange(0.125, 8), default=1.0, show_default=True, help="Of the network.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of weights and gaps.")
 @click.option("--resume", is_flag=True, help="Go on with the run in the folder.")
-@_device
+@device_option
 def train(
     paths: tuple[Path, ...],
     variables: tuple[str, ...],
@@ -150,7 +147,7 @@ def train(
 @click.option("--min-observed", type=click.FloatRange(0, 1), default=0.0, help="Least known share of a step, 0 to 1.")
 @click.option("--minimum", type=float, help="Of filled values, as 0 for rain.")
 @click.option("--maximum", type=float, help="Of filled values.")
-@_device
+@device_option
 def fill(
     paths: tuple[Path, ...],
     variables: tuple[str, ...],
@@ -216,7 +213,7 @@ def fill(
 @click.option("--gaps", help="own, made, or FILE[:VARIABLE] of gap patterns, non-zero = gap.  [default: own if any]")
 @click.option("--most", type=click.IntRange(min=1), default=120, show_default=True, help="Steps to measure, at most.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the gaps.")
-@_device
+@device_option
 def evaluate(
     paths: tuple[Path, ...],
     variables: tuple[str, ...],

@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 
 import click
 
-from pconv.cli.common import PathType, make_folder, needs_extra, writing_to, wrong_usage
+from pconv.cli.common import PathType, make_folder, model_option, needs_extra, writing_to, wrong_usage
 from pconv.errors import DownloadError, InputError, ModelError
+from pconv.files import sha256_of
 
 STATIC = Path(__file__).parent.parent / "server" / "static"
 LEFT_OUT = {"README.md", "engine.js", "server-engine.js", "tiff.js", "browser/service-worker.js"}
@@ -70,7 +71,7 @@ PACKAGES = (
 
 @click.command()
 @click.option("-o", "--output", "out", type=PathType, required=True, help="The folder to write.")
-@click.option("--model", default="default", show_default=True, help="default, or a model's path or URL#sha256=HASH.")
+@model_option
 @click.option(
     "--runtime",
     "tarballs",
@@ -107,7 +108,7 @@ def _checked(path: Path) -> Package:
     """
     if not path.is_file():
         raise InputError(f"{path} does not exist")
-    found = _sha256(path.read_bytes())
+    found = sha256_of(path)
     for package in PACKAGES:
         if package.sha256 == found:
             return package
@@ -123,7 +124,6 @@ def _tarball(package: Package, given: list[tuple[Path, Package]]) -> Path:
     """
     import pooch
 
-    from pconv.files import sha256_of
     from pconv.models.download import download
 
     for path, known in given:

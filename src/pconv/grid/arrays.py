@@ -1,4 +1,4 @@
-"""Filling xarray's objects, lazily where they are dask's: :func:`fill`, and the accessor ``.pconv``."""
+"""Filling xarray's objects, lazily where they are dask's: ``fill``, and the accessor ``.pconv``."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ class _Content(_Layout):
         return array.data if self.axes.time else array.data[None]
 
     def back(self, steps: Any) -> Any:
-        """The inverse of :meth:`steps`."""
+        """The inverse of ``steps``."""
         names = [dim for dim in (self.axes.time, self.axes.y, self.axes.x) if dim]
         others = [str(dim) for dim in self.array.dims if dim not in names]
         maps = (steps if self.axes.time else steps[0])[(..., *[None] * len(others))]
@@ -285,13 +285,13 @@ def _lazy(
 
 
 class _Accessor:
-    """``data.pconv.fill(model)``: :func:`fill` as a method of DataArrays and Datasets."""
+    """``data.pconv.fill(model)``: ``fill`` as a method of DataArrays and Datasets."""
 
     def __init__(self, data: Any) -> None:
         self._data = data
 
     def fill(self, model: GridModel | str | Path, **options: Any) -> Any:
-        """:func:`pconv.grid.fill` of this object."""
+        """``pconv.grid.fill`` of this object."""
         return fill(self._data, model, **options)
 
 

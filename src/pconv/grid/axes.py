@@ -1,7 +1,7 @@
 """Which dimension is time, y and x, and how a grid is turned: latitude and longitude ascending, one column each.
 
 Inside this package an array is ``(T, V, H, W)``: steps, variables, y from south to north, x from west to east. A grid
-that goes round the globe starts at the smallest longitude of 0..360. :class:`Grid` turns arrays and turns them back.
+that goes round the globe starts at the smallest longitude of 0..360. ``Grid`` turns arrays and turns them back.
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ class Grid:
         return np.roll(values, -self.roll, axis=-1) if self.roll else values
 
     def outside(self, values: NDArray[Any]) -> NDArray[Any]:
-        """The inverse of :meth:`inside`."""
+        """The inverse of ``inside``."""
         if self.roll:
             values = np.roll(values, self.roll, axis=-1)
         if self.flip_x:

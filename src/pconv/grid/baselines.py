@@ -101,7 +101,7 @@ def linear(values: Fields, grid: Grid) -> Fields:
 
 
 def surface(values: Fields, grid: Grid) -> Fields:
-    """The smooth surface through the known cells (:func:`pconv.nn.surface.smooth_surface`)."""
+    """The smooth surface through the known cells (``pconv.nn.surface.smooth_surface``)."""
     import torch
     import torch.nn.functional as F
 

@@ -37,7 +37,7 @@ class ErrorTable:
 
 
 class ErrorMeter:
-    """Collects squared errors over hidden cells, and makes an :class:`ErrorTable`."""
+    """Collects squared errors over hidden cells, and makes an ``ErrorTable``."""
 
     def __init__(self, variables: int, shape: tuple[int, int]) -> None:
         self._binned = np.zeros((2, variables, len(EDGES) + 1))

@@ -67,7 +67,7 @@ def fill_block(
 
     Args:
         values: ``(T, V, H, W)``, NaN where missing, with the context that ``steps`` need.
-        months, linked: of the ``T`` steps, as in :meth:`GridModel.predict`.
+        months, linked: of the ``T`` steps, as in ``GridModel.predict``.
         steps: which of them to fill.
         mask: ``(len(steps) or 1, V or 1, H, W)``, True where filling is allowed, instead of the model's domain.
         too_long: ``(len(steps), V, H, W)``: gaps that are too long in time.

@@ -41,7 +41,7 @@ class GridModel:
         modes: of the first guess; None where the steps did not suffice or it did not help.
         errors: None while training.
         facts: how it was trained, for people; anything that JSON can hold.
-        seen: fingerprints of the training steps (:func:`fingerprints`).
+        seen: fingerprints of the training steps (``fingerprints``).
         sha256: of the file; empty before it was written.
     """
 

@@ -38,7 +38,7 @@ class Normalisation:
         return (values - self.background(months)) / self.scale[:, None, None]
 
     def physical(self, normal: Fields, months: NDArray[np.int64] | None) -> Fields:
-        """The inverse of :meth:`normal`."""
+        """The inverse of ``normal``."""
         return normal * self.scale[:, None, None] + self.background(months)
 
 

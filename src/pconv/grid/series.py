@@ -62,7 +62,7 @@ class FileVariable:
         return moved if self.axes.time else moved[None]
 
     def from_steps(self, steps: NDArray[Any], shape: Sequence[int]) -> NDArray[Any]:
-        """The inverse of :meth:`to_steps`."""
+        """The inverse of ``to_steps``."""
         names = [self.axes.time, self.axes.y, self.axes.x]
         wanted = [self.dims.index(name) for name in names if name in self.dims]
         order = [*wanted, *(axis for axis in range(len(self.dims)) if axis not in wanted)]

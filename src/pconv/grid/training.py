@@ -36,6 +36,7 @@ from pconv.grid.samples import (
     held_out_cases,
     split_blocks,
 )
+from pconv.nn.checkpoint import read_state, save_state
 from pconv.nn.unet import PConvUNet, UNetConfig
 
 STATE_FILE, CURVE_FILE, CURVE_PICTURE = "state.pt", "curve.csv", "curve.png"
@@ -311,7 +312,7 @@ def _save_state(
     spent: float,
 ) -> None:
     with replacing(path) as temporary:
-        torch.save(
+        save_state(
             {
                 "config": asdict(network.config),
                 "network": network.state_dict(),
@@ -328,7 +329,7 @@ def _save_state(
 
 def _load_state(path: Path, model: GridModel) -> dict[str, Any]:
     """What a run saved; the model gets its network."""
-    state: dict[str, Any] = torch.load(path, weights_only=True)
+    state = read_state(path)
     config = UNetConfig(**state["config"])
     if config != replace(model.network.config, std=config.std):
         raise TrainingError(

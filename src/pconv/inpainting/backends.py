@@ -10,6 +10,7 @@ import importlib.util
 import json
 import os
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -79,7 +80,7 @@ class Backend(Protocol):
         """
 
 
-class _GraphBackend:
+class _GraphBackend(ABC):
     """A backend that runs an ONNX graph of ``pconv export``, on the CPU in fp32."""
 
     name: ClassVar[str]
@@ -100,13 +101,13 @@ class _GraphBackend:
         self.channels, self.multiple = self._graph.channels, self._graph.multiple
         self.noise, self.estimates, self.recipe = self._graph.noise, self._graph.estimates, self._graph.recipe
 
+    @abstractmethod
     def _open(self, path: Path) -> tuple[list[str], dict[str, str]]:
         """Load the graph; return the names of its inputs, and its metadata."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _run(self, inputs: dict[str, NDArray[Any]]) -> NDArray[np.float32]:
         """The graph's output ``filled``."""
-        raise NotImplementedError
 
     def fill(
         self,

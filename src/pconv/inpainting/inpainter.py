@@ -253,7 +253,7 @@ def inpaint(
     options: InpaintOptions | None = None,
     **changes: Any,
 ) -> Image_:
-    """Return a copy of ``image`` in which ``mask`` (white or non-zero) is filled.
+    """Return a copy of ``image`` in which the white of ``mask`` is filled.
 
     Takes and returns what ``Inpainter.__call__`` does. The last two models used stay loaded.
 

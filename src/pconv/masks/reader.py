@@ -179,7 +179,7 @@ def resolve_polarity(paths: Sequence[Path], polarity: str) -> tuple[bool, str]:
 
     Args:
         paths: of the masks.
-        polarity: "white-hole", "white-valid", or "auto" for :func:`detect_polarity`, which may raise.
+        polarity: "white-hole", "white-valid", or "auto" for ``detect_polarity``, which may raise.
     """
     white_is_hole = detect_polarity(paths) if polarity == "auto" else polarity == "white-hole"
     how = "detected" if polarity == "auto" else "as given"

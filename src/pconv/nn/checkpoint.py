@@ -1,8 +1,12 @@
-"""Networks in files: safetensors whose metadata rebuilds the network and tells how it was trained."""
+"""Networks in files: safetensors whose metadata rebuilds the network and tells how it was trained.
+
+A run that is trained has a state beside it, from which the training continues.
+"""
 
 from __future__ import annotations
 
 import json
+import pickle
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -13,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from pconv.errors import ModelError
+from pconv.errors import ModelError, TrainingError
 from pconv.files import replacing
 from pconv.models import check_format
 from pconv.nn.unet import PConvUNet, UNetConfig
@@ -120,3 +124,35 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
     with safe_open(path, "pt") as file:
         names = [name for name in file.keys() if name.startswith(BESIDE)]  # noqa: SIM118 (not a dict)
         return {name.removeprefix(BESIDE): file.get_tensor(name) for name in names}
+
+
+def save_state(state: dict[str, Any], path: Path) -> None:
+    """Write ``state`` (tensors and plain values only).
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    with path.open("wb") as file:
+        try:
+            torch.save(state, file)
+        except RuntimeError as error:  # PyTorch's own, about the file's position, covers the system's
+            while error.__context__:
+                if isinstance(error.__context__, OSError):
+                    raise error.__context__ from None
+                error = error.__context__  # type: ignore[assignment]
+            raise
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """Read what ``save_state`` wrote, onto the CPU. Nothing in the file is executed.
+
+    Raises:
+        TrainingError: the file cannot be read, or is no such state.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
+        raise TrainingError(f"{path} is not the state of a training run, or is damaged") from error
+    if not isinstance(state, dict):
+        raise TrainingError(f"{path} is not the state of a training run")
+    return state

@@ -18,7 +18,7 @@ from starlette.types import Receive
 
 from pconv.server.config import ServerConfig, seconds_allowed
 from pconv.server.errors import ApiError
-from pconv.server.memory import MemoryBudget
+from pconv.server.memory import RequestMemory
 from pconv.server.options import TEXT_SCHEMA
 
 REQUIRED_FILES = ("image", "mask")
@@ -52,7 +52,7 @@ def check_headers(headers: Mapping[str, str], config: ServerConfig) -> bytes:
 
 
 async def read_form(
-    receive: Receive, headers: Mapping[str, str], config: ServerConfig, budget: MemoryBudget
+    receive: Receive, headers: Mapping[str, str], config: ServerConfig, budget: RequestMemory
 ) -> dict[str, bytearray]:
     """The parts of a form by name: `FILES`, and those text fields that were sent.
 
@@ -106,7 +106,7 @@ async def _body(receive: Receive, config: ServerConfig) -> AsyncIterator[bytes]:
 class _FormParts:
     """The parser's callbacks, and the parts that they have collected."""
 
-    def __init__(self, budget: MemoryBudget) -> None:
+    def __init__(self, budget: RequestMemory) -> None:
         self.parts: dict[str, bytearray] = {}
         self._budget = budget
         self._ended = False

@@ -10,7 +10,7 @@ from functools import cache
 from pconv.server.errors import unavailable
 
 
-class MemoryBudget:
+class RequestMemory:
     """Counts what all requests together hold in memory (bytes or pixels), and refuses more than `limit`.
 
     Attributes:

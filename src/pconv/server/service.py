@@ -29,7 +29,7 @@ from pconv.server.images import (
     encode_answer,
     read_size,
 )
-from pconv.server.memory import MemoryBudget, return_free_memory
+from pconv.server.memory import RequestMemory, return_free_memory
 from pconv.server.metrics import Metrics
 from pconv.server.options import parse_options
 from pconv.server.queue import FillJob, FillQueue, Worker
@@ -56,7 +56,7 @@ class InpaintService:
         self.config, self.workers = config, workers
         self.metrics = metrics or Metrics()
         self.queue = FillQueue(workers, config, self.metrics)
-        self._bytes, self._pixels = MemoryBudget(2 * config.max_bytes), MemoryBudget(2 * config.max_pixels)
+        self._bytes, self._pixels = RequestMemory(2 * config.max_bytes), RequestMemory(2 * config.max_pixels)
         self._threads = ThreadPoolExecutor(min(4, os.cpu_count() or 1) + 1, "pconv-codec")
         self.metrics.held_bytes.set_function(lambda: self._bytes.used)
         self.metrics.held_pixels.set_function(lambda: self._pixels.used)

@@ -19,10 +19,10 @@ from pconv.errors import TrainingError
 from pconv.files import replacing, replacing_together
 from pconv.masks.strokes import RATIO_BINS
 from pconv.models import find_model
-from pconv.nn.checkpoint import load_network, save_network
+from pconv.nn.checkpoint import load_network, save_network, save_state
 from pconv.nn.plain import FILLS, PlainConfig, PlainUNet
 from pconv.nn.unet import PRESETS, PConvUNet, UNetConfig
-from pconv.training.checkpoint import MODEL_FILE, STATE_FILE, save_state, writing_run
+from pconv.training.checkpoint import MODEL_FILE, STATE_FILE, writing_run
 from pconv.training.config import TrainConfig
 from pconv.training.data import Batch
 from pconv.training.machines import synchronized
