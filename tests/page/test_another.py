@@ -176,7 +176,8 @@ def test_it_can_be_pressed_only_where_there_is_a_last_fill(painted, photo, tmp_p
     painted.expect_said("Nothing is filled yet")
     held = []
     painted.page.route(INPAINT, lambda route: held.append(route))
-    painted.page.click("#fill-button")
+    with painted.page.expect_request(INPAINT):
+        painted.page.click("#fill-button")
     painted.page.wait_for_selector("#busy:not([hidden])")
     assert painted.page.is_disabled(ANOTHER)
     held[0].continue_()

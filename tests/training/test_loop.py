@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import traceback
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -187,10 +188,12 @@ def killed(action):
     if not child:
         try:
             action()
+        except BaseException:
+            traceback.print_exc()
         finally:
             os._exit(0)  # it was not killed
     _, status = os.waitpid(child, 0)
-    assert os.WIFSIGNALED(status)
+    assert os.WIFSIGNALED(status), "it was not killed"
     assert os.WTERMSIG(status) == signal.SIGKILL
 
 
@@ -237,7 +240,7 @@ KILLS = {
     "in the step after a save": dies_in_forward(5),
     "between the model and the state": {"pconv.training.run.save_state": die},
     "between the two renamings": {"pconv.files.Path.replace": dies_after(Path.replace, 3)},
-    "while the state is written": {"pconv.training.checkpoint.torch.save": dies_writing_state},
+    "while the state is written": {"pconv.nn.checkpoint.torch.save": dies_writing_state},
     "while a model is written": {"pconv.nn.checkpoint.save_file": dies_writing_model},
     "right after a save": {"pconv.training.run.save_state": dies_after(run_module.save_state, 1)},
     "in the second stage": dies_in_forward(2),

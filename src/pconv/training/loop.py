@@ -24,7 +24,7 @@ from pconv.training.data import Batch
 from pconv.training.features import load_vgg
 from pconv.training.loading import open_data
 from pconv.training.losses import InpaintingLoss
-from pconv.training.machines import gathered, reduced, start_fabric
+from pconv.training.machines import gathered, leave, reduced, start_fabric
 from pconv.training.progress import TrainingProgress
 from pconv.training.run import Run
 from pconv.training.sheet import save_bad_batch
@@ -161,6 +161,7 @@ def train(config: TrainConfig, out: Path, resume: bool = False) -> Outcome:
         if run.skipped:
             progress.note(f"{run.skipped} steps were skipped because their loss was not finite")
         stopped_by = max(gathered(fabric, stop.signal or 0))
+    leave(fabric)
     return Outcome(out / MODEL_FILE, run.step, stopped_by)
 
 

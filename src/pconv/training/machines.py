@@ -49,6 +49,16 @@ def start_fabric(config: TrainConfig) -> Fabric:
     return fabric
 
 
+def leave(fabric: Fabric) -> None:
+    """End what ``start_fabric`` joined, when every process has come here.
+
+    Without this the process group's threads end with the process, and now and then abort it after its work is done.
+    """
+    if fabric.world_size > 1:
+        fabric.barrier()
+        torch.distributed.destroy_process_group()
+
+
 def synchronized(net: PConvUNet, device: torch.device) -> PConvUNet:
     """Batch-norm statistics over all processes.
 
