@@ -2,9 +2,10 @@ from pathlib import Path
 
 import pytest
 
-from pconv import InputError
+from pconv import PRESETS, InputError
 from pconv.training.config import presets, read_config, write_config
 from pconv.training.losses import LossWeights
+from pconv.training.texture import TextureWeights
 
 ROOT = Path(__file__).parents[2]
 GOOD = """
@@ -40,7 +41,10 @@ def test_every_shipped_configuration_is_valid():
 def test_the_papers_configurations_have_the_papers_values():
     """Liu et al., section 4: Adam, 2e-4 then 5e-5 with the encoder's batch norm frozen, batches of 6 at 512 px."""
     config = read_config("paper", ["photos=some"])
-    assert (config.model, config.weight_decay, config.ema, config.clip_norm) == ("paper", 0, 0, None)
+    assert (config.model, config.weight_decay, config.ema, config.batch_norm_momentum) == ("paper", 0, 0, 0.1)
+    assert {(s.clip_norm, s.optimizer, s.betas, s.holes, s.texture) for s in config.stages} == {
+        (None, "adamw", (0.9, 0.999), "irregular", None)
+    }
     assert [(s.lr, s.freeze_encoder_norm, s.schedule) for s in config.stages] == [
         (2e-4, False, "constant"),
         (5e-5, True, "constant"),
@@ -49,8 +53,27 @@ def test_the_papers_configurations_have_the_papers_values():
         assert (stage.batch_size, stage.size, stage.loss) == (6, 512, LossWeights(1, 6, 0.05, 120, 0.1))
 
 
+def test_the_default_configuration_is_the_bundled_models_recipe():
+    """docs/model-card.md; a change here is another recipe, and asks for another figure of parity."""
+    config = read_config("default", ["photos=some"])
+    fidelity, wide, texture = config.stages
+    assert [s.steps * s.batch_size for s in config.stages] == [134_800, 83_296, 66_000]
+    assert [(s.size, s.batch_size, s.lr, s.optimizer) for s in config.stages] == [
+        (128, 16, 1.5e-3, "muon"), (256, 8, 1.2e-3, "muon"), (128, 16, 2e-4, "adamw"),
+    ]  # fmt: skip
+    assert [(s.rim_reach, s.balance, s.dense_thin_share) for s in config.stages] == [
+        (3.5, 0.8, 0.6), (5.0, 0.7, 0.4), (5.0, 0.7, 0.2),
+    ]  # fmt: skip
+    assert fidelity.network == wide.network
+    assert config.network(fidelity).noise_levels == 0
+    assert config.network(fidelity).blocks == (0, 5, 3, 1)
+    assert config.network(texture) == PRESETS["default"]
+    assert (texture.mixture, texture.freeze_norm, texture.betas) == (0.7, True, (0.5, 0.99))
+    assert texture.texture == TextureWeights()
+
+
 def test_a_written_configuration_reads_back_the_same(tmp_path):
-    config = read_config("default", ["photos=some", "clip_norm=0.5", "stages.1.loss.style=3"])
+    config = read_config("default", ["photos=some", "stages.0.clip_norm=0.5", "stages.1.loss.style=3"])
     write_config(config, tmp_path / "config.toml")
     assert read_config(tmp_path / "config.toml") == config
     assert config.stages[1].loss.style == 3
@@ -80,7 +103,15 @@ def test_overrides_reach_everywhere_and_are_typed(config):
     [
         ("photos = ", [], "is not a TOML file"),
         (GOOD + "\nweight_dekay = 1", [], r"unknown key 'stages.0.weight_dekay'"),
-        ("clip_nrom = 1\n" + GOOD, [], "unknown key 'clip_nrom'; did you mean 'clip_norm'"),
+        ("sede = 1\n" + GOOD, [], "unknown key 'sede'; did you mean 'seed'"),
+        (GOOD + "texture = {adversrial = 1.0}", [], "unknown key 'stages.0.texture.adversrial'; did you mean"),
+        (GOOD + "texture = {gradients = -1.0}", [], "stages.0.texture.*must be 0 or more"),
+        (GOOD, ["stages.0.dense_thin_share=0.5"], "dense_thin_share belongs to holes = 'mixed'"),
+        (GOOD, ["stages.0.adamw_lr=1e-4"], "adamw_lr belongs to optimizer = 'muon'"),
+        (GOOD, ["stages.0.network.depth=3"], r"stages\.0\.network: .*depth"),
+        (GOOD, ["stages.0.network.noise_levels=2"], "stages.0.network can only have fewer blocks and noise_levels"),
+        (GOOD, ["stages.0.network.noise_levels=9"], "stages.0.network: noise_levels must lie in"),
+        (GOOD, ["precision=fp16", "stages.0.optimizer=muon"], "fp16 scales gradients for one optimiser only"),
         (GOOD + "loss = {stile = 1.0}", [], "unknown key 'stages.0.loss.stile'; did you mean 'style'"),
         (GOOD, ["stages.0.loss.tv=-1"], r"stages\.0\.loss.*tv"),
         (GOOD.replace("size = 64", "siez = 64"), [], "unknown key 'stages.0.siez'; did you mean 'size'"),

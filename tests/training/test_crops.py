@@ -8,7 +8,17 @@ from PIL import Image
 from pconv.errors import ImageFileError
 from pconv.evaluation.protocol import fit_photo
 from pconv.images.reading import photo_size
-from pconv.training.crops import Decoded, Square, central_square, cut, decode, draw_square, reduction_for
+from pconv.training.crops import (
+    Decoded,
+    Square,
+    central_square,
+    cut,
+    decode,
+    draw_square,
+    recoloured,
+    reduction_for,
+    turned,
+)
 
 
 def gradient(height, width):
@@ -126,3 +136,22 @@ def test_twelve_bits_are_refused_and_not_taken_for_black(tmp_path):
     for read in (lambda: decode(path, (40, 30)), lambda: fit_photo(path, (40, 30))):
         with pytest.raises(ImageFileError, match=r"twelve\.tif holds 12-bit values"):
             read()
+
+
+def test_turned_crops_hold_the_same_pixels_in_another_order():
+    pixels = gradient(16, 16)
+    kinds = {turned(pixels, np.random.default_rng(seed)).tobytes() for seed in range(20)}
+    assert kinds == {np.rot90(pixels, k).tobytes() for k in (1, 2, 3)}
+
+
+def test_recoloured_crops_stay_in_range_and_keep_black_and_the_order_of_greys():
+    grey = np.repeat(np.arange(256, dtype=np.uint8)[:, None, None], 3, axis=2)
+    changed = [recoloured(grey, np.random.default_rng(seed)) for seed in range(20)]
+    for pixels in changed:
+        assert pixels.dtype == np.uint8
+        assert (pixels[0] == 0).all()
+        assert (np.diff(pixels.astype(int), axis=0) >= 0).all()
+    assert len({pixels.tobytes() for pixels in changed}) == 20
+    colour = np.full((4, 4, 3), (200, 100, 50), dtype=np.uint8)
+    means = np.mean([recoloured(colour, np.random.default_rng(seed)) for seed in range(200)], axis=(0, 1, 2))
+    assert np.allclose(means, (200, 100, 50), atol=12)  # no drift on average

@@ -22,7 +22,7 @@ from pconv.errors import TrainingError
 from pconv.training import run as run_module
 from pconv.training.checkpoint import load_state
 from pconv.training.config import Stage, TrainConfig, read_config, write_config
-from pconv.training.loop import BAD_IN_A_ROW, learning_rate, set_train, train
+from pconv.training.loop import BAD_IN_A_ROW, rate_factor, set_train, train
 from pconv.training.losses import LossWeights
 from pconv.training.run import ema_update
 
@@ -129,7 +129,8 @@ def test_fp16_with_its_scaler_resumes_exactly_too(config, tmp_path, monkeypatch)
         return Fabric(accelerator="cpu", devices=1, plugins=[plugin])
 
     monkeypatch.setattr("pconv.training.loop.start_fabric", fp16_fabric)
-    config = longer(config, 4).model_copy(update={"clip_norm": 0.1})
+    config = longer(config, 4)
+    config = config.model_copy(update={"stages": (config.stages[0].model_copy(update={"clip_norm": 0.1}),)})
     whole, *_ = train(config, tmp_path / "whole")
     train(longer(config, 3), tmp_path / "part")
     assert load_state(tmp_path / "part")["precision"]["scale"] == 512.0
@@ -292,7 +293,7 @@ def test_steps_whose_loss_is_not_finite_are_skipped_and_counted(config, tmp_path
     assert steps == 6
     assert load_state(tmp_path / "run")["skipped"] == 3
     assert all(value.isfinite().all() for value in weights(model).values())
-    optimizer = load_state(tmp_path / "run")["optimizer"]
+    optimizer = load_state(tmp_path / "run")["optimizers"][0]
     assert {int(entry["step"]) for entry in optimizer["state"].values()} == {3}  # as if the bad ones had not been
     errors = capfd.readouterr().err
     assert "step 5 skipped, its loss is not finite (3 skipped so far)" in errors
@@ -320,8 +321,9 @@ def test_two_processes_train_as_one_does_on_the_same_batches(config, tmp_path):
     Batch norm sees the same halves in both, so that the weights must agree. Its running statistics need not, as one
     process updates them twice a step: the stage with the frozen encoder, which uses them, comes first.
     """
-    free, frozen = (stage.model_copy(update={"batch_size": 4, "steps": 3}) for stage in config.stages)
-    config = config.model_copy(update={"stages": (frozen, free), "clip_norm": 1.0})
+    changes = {"batch_size": 4, "steps": 3, "clip_norm": 1.0}
+    free, frozen = (stage.model_copy(update=changes) for stage in config.stages)
+    config = config.model_copy(update={"stages": (frozen, free)})
     write_config(config, tmp_path / "run.toml")
     call = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "pconv", "train"]
     done = subprocess.run(
@@ -441,15 +443,17 @@ def test_init_of_another_network_is_refused(config, tmp_path):
 
 
 def test_learning_rate_warms_up_and_falls_to_zero():
-    stage = Stage(steps=110, size=8, batch_size=1, lr=1.0, schedule="cosine", warmup_steps=10)
-    rates = [learning_rate(stage, step) for step in range(111)]
+    stage = Stage(steps=110, size=8, batch_size=1, lr=0.5, schedule="cosine", warmup_steps=10)
+    rates = [rate_factor(stage, step) for step in range(111)]
     assert rates[0] == 1 / 11
     assert rates[10] == 1.0
     assert rates[60] == pytest.approx(0.5)
     assert rates[110] == pytest.approx(0.0)
     assert all(a > b for a, b in pairwise(rates[10:]))
     constant = stage.model_copy(update={"schedule": "constant"})
-    assert learning_rate(constant, 99) == 1.0
+    assert rate_factor(constant, 99) == 1.0
+    linear = stage.model_copy(update={"schedule": "linear", "decay": 0.5})
+    assert [rate_factor(linear, step) for step in (20, 55, 82, 110)] == [1.0, 1.0, 28 / 55, 0.0]
 
 
 def test_ema_by_hand():
@@ -465,7 +469,7 @@ def test_ema_by_hand():
 
 def test_stage_2_freezes_the_encoders_batch_norms_only():
     net = PConvUNet(PRESETS["tiny"])
-    set_train(net, freeze_encoder_norm=True)
+    set_train(net, Stage(steps=1, size=8, batch_size=1, lr=1.0, freeze_encoder_norm=True))
     before = {name: value.clone() for name, value in net.state_dict().items()}
     optimizer = torch.optim.Adam([p for p in net.parameters() if p.requires_grad], lr=1e-2)
     net(torch.rand(2, 3, 64, 64), torch.rand(2, 1, 64, 64) < 0.5).mean().backward()
@@ -475,5 +479,6 @@ def test_stage_2_freezes_the_encoders_batch_norms_only():
     assert "encoder.1.conv.weight" in changed
     assert "decoder.0.norm.running_mean" in changed
     assert "decoder.0.norm.weight" in changed
-    set_train(net, freeze_encoder_norm=False)
+    set_train(net, Stage(steps=1, size=8, batch_size=1, lr=1.0, freeze_norm=True))
     assert all(p.requires_grad for p in net.parameters())
+    assert not any(m.training for m in net.modules() if isinstance(m, torch.nn.BatchNorm2d))

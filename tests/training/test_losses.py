@@ -14,8 +14,11 @@ from pconv.training.losses import (
     InpaintingLoss,
     LossWeights,
     gram,
+    gram_distance,
     hole_loss,
     perceptual_loss,
+    rim_loss,
+    rim_weight,
     style_loss,
     total_variation_loss,
     valid_loss,
@@ -42,6 +45,41 @@ def test_l_valid_and_l_hole_by_hand():
     assert hole_loss(output, truth, valid).item() == (2 + 3 + 20 + 30) / 8
     whole = (output - truth).abs().mean()
     assert valid_loss(output, truth, valid) + hole_loss(output, truth, valid) == whole
+
+
+def test_the_rim_term_by_hand():
+    """Depth 1 and 2 px with a reach of 2 px count 2/3 and 1/2; the share of hole is 2/4, balanced to 0.3."""
+    truth, output = torch.zeros(1, 1, 2, 2), torch.tensor([[[[9.0, 3.0], [4.0, 9.0]]]])
+    valid = torch.tensor([[[[True, False], [False, True]]]])
+    distance = torch.tensor([[[[0.0, 1.0], [2.0, 0.0]]]]).half()
+    weight = rim_weight(valid, distance, 2.0, 1.0)
+    assert torch.allclose(weight, 0.6 * torch.tensor([[[[0, 2 / 3], [1 / 2, 0]]]]))
+    expected = 0.6 * (2 / 3 * math.sqrt(9 + 1e-6) + 1 / 2 * math.sqrt(16 + 1e-6)) / 4
+    assert rim_loss(output, truth, valid, distance, 2.0, 1.0).item() == pytest.approx(expected, rel=1e-6)
+    loss = InpaintingLoss(LossWeights(0, 0, 0, 0, 0, rim=2.0), balance=1.0, rim_reach=2.0)
+    total, terms = loss(output, truth, valid, distance)
+    assert total.item() == pytest.approx(2 * expected, rel=1e-6)
+    assert set(terms) == {"rim"}
+    with pytest.raises(ValueError, match="needs each hole pixel's distance"):
+        loss(output, truth, valid)
+
+
+def test_the_rim_term_has_a_gradient_where_output_and_truth_agree():
+    output = torch.zeros(1, 1, 2, 2, requires_grad=True)
+    valid = torch.zeros(1, 1, 2, 2, dtype=torch.bool)
+    rim_loss(output, torch.zeros(1, 1, 2, 2), valid, torch.ones(1, 1, 2, 2), 2.0).backward()
+    assert output.grad.eq(0).all()
+
+
+def test_gram_distances_of_a_batch_are_those_of_its_images():
+    features, truth = torch.rand(2, 3, 4, 6, 6)
+    hole = (torch.rand(3, 1, 12, 12) < 0.5).float()
+    together = gram_distance([features], [truth], hole)
+    alone = [
+        gram_distance([f[None]], [t[None]], h[None]).item() for f, t, h in zip(features, truth, hole, strict=True)
+    ]
+    assert together.tolist() == pytest.approx(alone, rel=1e-5)
+    assert together.min() > 0
 
 
 def test_l_perc_by_hand():

@@ -4,7 +4,8 @@ from PIL import Image
 
 from pconv.errors import TrainingError
 from pconv.masks.strokes import RATIO_BINS
-from pconv.training.validation import PER_BIN, hold_out, psnr_by_bin, validation_set
+from pconv.training.features import VGG16Features
+from pconv.training.validation import PER_BIN, hold_out, measured_by_bin, validation_set
 
 
 @pytest.fixture
@@ -48,4 +49,19 @@ def test_psnr_is_of_the_composite_and_of_clipped_values(photos):
     batches = validation_set(photos[:1], 32, 1)  # one black photo
     # The error is 1 in the hole and 0 elsewhere: its mean square is the hole ratio.
     expected = [(-10 * (~b.valid).float().mean(dim=(1, 2, 3)).log10()).mean().item() for b in batches]
-    assert psnr_by_bin(White(), batches, torch.device("cpu")) == pytest.approx(expected, rel=1e-5)
+    figures = measured_by_bin(White(), batches, torch.device("cpu"))
+    assert figures.psnr == pytest.approx(expected, rel=1e-5)
+    assert figures.gram is None
+
+
+def test_the_gram_distance_is_measured_where_vgg_is_there(photos):
+    class Truth(torch.nn.Module):
+        def forward(self, image, _valid):
+            return image + self.error
+
+    batches, network = validation_set(photos[1:], 32, 1), Truth()
+    vgg = VGG16Features(2)
+    network.error = 0.0
+    assert measured_by_bin(network, batches, torch.device("cpu"), vgg).gram == pytest.approx(0, abs=1e-5)
+    network.error = 0.3
+    assert measured_by_bin(network, batches, torch.device("cpu"), vgg).gram > 0.01

@@ -86,30 +86,16 @@ def gram_distance(image: Sequence[Tensor], truth: Sequence[Tensor], hole: Hole) 
     """The distance of the Gram matrices inside the hole, of two ``vgg_features``: the sum over the pools of
     sum |G_image - G_truth| / sum |G_truth|. Blurring the truth raises it, and so does noise on the truth.
 
-    G = (f w)(f w)^T / sum(w) / channels, for features f ``(channels, positions)`` and the hole w, averaged down to
-    their size.
+    G = (f w)(f w)^T, for features f ``(channels, positions)`` and the hole w, averaged down to their size.
 
     Returns:
         0 where they are equal, and more the further they are apart; NaN where a pool of the truth is 0 in the hole.
     """
     import torch
-    from torch.nn.functional import adaptive_avg_pool2d
 
-    mask, distance = torch.from_numpy(hole)[None, None].float(), 0.0
-    for filled, wanted in zip(image, truth, strict=True):
-        weight = adaptive_avg_pool2d(mask, (filled.shape[-2], filled.shape[-1]))
-        gram, wanted_gram = _gram(filled, weight), _gram(wanted, weight)
-        size = float(wanted_gram.abs().sum())
-        if not size:
-            return float("nan")
-        distance += float((gram - wanted_gram).abs().sum()) / size
-    return distance
+    from pconv.training import losses
 
-
-def _gram(features: Tensor, weight: Tensor) -> Tensor:
-    """``(C, C)`` of features ``(1, C, H, W)``; ``weight`` is ``(1, 1, H, W)``."""
-    weighted = (features * weight)[0].flatten(1)
-    return weighted @ weighted.T / weight.sum() / len(weighted)
+    return float(losses.gram_distance(image, truth, torch.from_numpy(hole)[None, None].float()))
 
 
 def _difference(image: Pixels, truth: Pixels) -> NDArray[np.float64]:

@@ -102,26 +102,25 @@ class _Canvas:
     def __init__(self, height: int, width: int, generator: np.random.Generator) -> None:
         if min(height, width) < 1:
             raise InputError(f"a hole needs at least one pixel; got {width}x{height}")
-        self._image = Image.new("1", (width, height))
+        self._image = Image.new("L", (width, height))
         self._draw, self._generator = ImageDraw.Draw(self._image), generator
         self._scale, self._size = min(height, width) / SIDE, np.array([width, height])
 
     def hole(self) -> Hole:
-        return np.array(self._image)
+        return np.array(self._image).view(np.bool_)
 
     def _place(self) -> NDArray[np.float64]:
         return np.asarray(self._generator.uniform(0, 1, 2) * self._size)
 
     def walk(self, thickness: float, turn: float, lengths: tuple[float, float], steps: int) -> None:
         """A line through ``steps`` turns, whose pieces have lengths between the two."""
-        at, heading = self._place(), self._generator.uniform(0, 2 * math.pi)
-        pixels = max(round(thickness * self._scale), 1)
-        for _ in range(steps):
-            heading += self._generator.normal(0, turn)
-            length = self._generator.uniform(*lengths) * self._scale
-            to = at + length * np.array([math.cos(heading), math.sin(heading)])
-            self._draw.line([*at, *to], fill=1, width=pixels)
-            at = to
+        generator = self._generator
+        start, heading = self._place(), generator.uniform(0, 2 * math.pi)
+        headings = heading + np.cumsum(generator.normal(0, turn, steps))
+        reach = generator.uniform(*lengths, steps) * self._scale
+        moves = np.stack([np.cos(headings), np.sin(headings)], axis=1) * reach[:, None]
+        points = start + np.concatenate([np.zeros((1, 2)), np.cumsum(moves, axis=0)])
+        self._draw.line(points.ravel().tolist(), fill=1, width=max(round(thickness * self._scale), 1))
 
     def dots(self, number: int, largest: float) -> None:
         """Discs with radii from 1 px to ``largest``."""

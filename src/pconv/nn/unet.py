@@ -6,7 +6,7 @@ Every difference between the two is a field of ``UNetConfig``.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Literal, NamedTuple
 
@@ -93,6 +93,17 @@ class UNetConfig:
         most = min(inner, MOST_NOISE_LEVELS)
         if not 0 <= self.noise_levels <= most:
             raise ValueError(f"noise_levels must lie in 0..{most}; got {self.noise_levels}")
+
+    def fits_into(self, other: UNetConfig) -> bool:
+        """Whether ``other`` is this network, or this network with more blocks or noise inputs (see ``grown``)."""
+        levels = max(len(self.blocks), len(other.blocks))
+        ours, theirs = (config.blocks + (0,) * (levels - len(config.blocks)) for config in (self, other))
+        alike = replace(self, blocks=other.blocks, noise_levels=other.noise_levels) == other
+        return (
+            alike
+            and self.noise_levels <= other.noise_levels
+            and all(a <= b for a, b in zip(ours, theirs, strict=True))
+        )
 
     @property
     def multiple(self) -> int:

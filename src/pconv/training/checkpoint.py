@@ -15,7 +15,8 @@ from pconv.nn.checkpoint import read_state
 MODEL_FILE = "model.safetensors"
 STATE_FILE = "state.pt"
 STATE_KEYS = {
-    "net", "averaged", "optimizer", "precision", "step", "skipped", "best", "photos", "places", "config",
+    "net", "averaged", "begun_from", "optimizers", "texture", "precision", "stage", "step", "skipped", "best",
+    "photos", "places", "config",
 }  # fmt: skip
 
 

@@ -15,10 +15,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from pconv.errors import InputError
 from pconv.files import replacing
-from pconv.nn.unet import PRESETS
+from pconv.nn.unet import PRESETS, UNetConfig
 from pconv.training.losses import LossWeights
+from pconv.training.texture import TextureWeights
 
 Ratio = Annotated[float, Field(gt=0, lt=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class _Checked(BaseModel):
@@ -33,19 +35,58 @@ class Stage(_Checked):
     batch_size: int = Field(gt=0)
     """Of one optimiser step, all processes and accumulated parts together."""
     lr: float = Field(gt=0)
-    schedule: Literal["constant", "cosine"] = "constant"
-    """Cosine falls from lr to 0 over the stage."""
+    """The highest learning rate."""
+    schedule: Literal["constant", "cosine", "linear"] = "constant"
+    """Cosine falls from lr to 0 over the stage, linear over its last part, which decay says."""
+    decay: float = Field(0.33, gt=0, le=1)
+    """The share of the stage, at its end, over which the linear schedule falls to 0."""
     warmup_steps: int = Field(0, ge=0)
+    """Steps over which the learning rate rises to lr, and the adversarial terms to their weights."""
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    """Muon (Jordan et al. 2024, ``pconv.training.muon``) takes the weights of all convolutions but the first and the
+    last, and AdamW the rest. A stage with another optimiser or betas than the one before begins it anew, from the
+    averaged weights."""
+    adamw_lr: float | None = Field(None, gt=0)
+    """AdamW's highest learning rate beside Muon; without one, lr."""
+    betas: tuple[Share, Share] = (0.9, 0.999)
+    """AdamW's decays of the first and the second moment."""
+    clip_norm: float | None = Field(None, gt=0)
+    """The gradient's norm is limited to this."""
     loss: LossWeights = LossWeights()
     """The paper's; perceptual and style need VGG-16's weights."""
     balance: float = Field(0.0, ge=0, le=1)
-    """From 0 to 1, how much small holes count in L_hole: 0 is the paper's mean over the whole image, 1 the mean over
-    each image's hole (``pconv.training.losses.hole_loss``)."""
+    """From 0 to 1, how much small holes count in L_hole and in the rim term: 0 is the paper's mean over the whole
+    image, 1 the mean over each image's hole (``pconv.training.losses.hole_loss``)."""
+    rim_reach: float = Field(3.5, gt=0)
+    """The depth in the hole, px, at which a pixel counts half in the rim term (``losses.rim_weight``)."""
     composite_only: bool = False
     """The perceptual and style terms look at the composite alone; the paper's look at the output too."""
+    texture: TextureWeights | None = None
+    """The terms of ``pconv.training.texture``, with their discriminators; they need VGG-16's weights. {} takes the
+    bundled model's weights."""
+    discriminator_lr: float = Field(4e-4, gt=0)
+    """The discriminators' highest learning rate (AdamW)."""
+    network: dict[str, Any] = Field(default_factory=dict)
+    """Fields of ``pconv.UNetConfig`` in which this stage's network has less than the model, such as
+    {noise_levels = 0}. What a later stage adds begins as something that changes nothing, or little."""
+    mixture: Share = 1.0
+    """The share of this stage's averaged weights in the saved model; the rest are those with which the stage began.
+    A mixture of weights lies between two networks in what they do, if one was trained from the other."""
+    holes: Literal["irregular", "mixed", "rectangle"] = "irregular"
+    """Synthetic holes: ``pconv.irregular_hole``; 55 % of them, 30 % blobs and 15 % few thin strokes, in parts and
+    sizes of their own; or one rectangle, for comparison. Without meaning where there is a folder of masks."""
+    dense_thin_share: Share = 0.0
+    """The share of mixed holes that are dense thin lines instead (``pconv.dense_thin_hole``)."""
     hole_ratio: tuple[Ratio, Ratio] = (0.01, 0.6)
+    """Lowest and highest hole ratio; of mixed holes, that of the irregular ones before they are cropped."""
     smallest_zoom: float = Field(1.0, gt=0, le=1)
     """Crops are shrunk by a random factor from this to 1, as far as the photo is large enough; 1 shrinks none."""
+    turned_share: Share = 0.0
+    """The share of crops that are turned by 90, 180 or 270 degrees."""
+    recoloured_share: Share = 0.0
+    """The share of crops whose gamma, saturation and channel gains are changed (``pconv.training.crops``)."""
+    freeze_norm: bool = False
+    """All batch norms keep their statistics; their affine parameters are trained."""
     freeze_encoder_norm: bool = False
     """Stage 2 of the paper: the encoder's batch-norm statistics and affine parameters stay as they are."""
 
@@ -53,7 +94,16 @@ class Stage(_Checked):
     def _ordered(self) -> Stage:
         if self.hole_ratio[0] > self.hole_ratio[1]:
             raise ValueError(f"hole_ratio needs low <= high, got {self.hole_ratio}")
+        if self.dense_thin_share and self.holes != "mixed":
+            raise ValueError(f"dense_thin_share belongs to holes = 'mixed', and holes is {self.holes!r}")
+        if self.adamw_lr and self.optimizer != "muon":
+            raise ValueError("adamw_lr belongs to optimizer = 'muon'; set lr")
         return self
+
+    @property
+    def needs_features(self) -> bool:
+        """Whether VGG-16 has to be there."""
+        return self.loss.needs_features or self.texture is not None
 
 
 class TrainConfig(_Checked):
@@ -82,13 +132,16 @@ class TrainConfig(_Checked):
     """Micro-batches of each process in one optimiser step, computed one after the other to save memory."""
     weight_decay: float = Field(0.0, ge=0)
     """AdamW's; 0 makes it the paper's Adam."""
-    clip_norm: float | None = Field(None, gt=0)
+    batch_norm_momentum: float = Field(0.1, gt=0, le=1)
+    """The weight of a batch in batch norm's running statistics."""
     ema: float = Field(0.0, ge=0, lt=1)
     """Decay of the averaged weights, which are what is saved for use; 0 keeps the last weights."""
     sync_batch_norm: bool = False
     """Batch-norm statistics over all processes (GPUs only)."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    """Auto takes bf16 where the CPU or GPU computes in it."""
+    """Of the convolutions. Auto measures once whether the processor is faster in bf16; GPUs that have it use it."""
+    compile: bool = False
+    """Compile the network with ``torch.compile``: minutes at the start of each stage, then faster steps on GPUs."""
     device: str = "auto"
     seed: int = Field(0, ge=0)
     workers: int = Field(2, ge=0)
@@ -113,6 +166,15 @@ class TrainConfig(_Checked):
             raise ValueError("init starts from a network of partial convolutions; leave it out for a plain one")
         if self.model not in PRESETS:
             raise ValueError(f"unknown model {self.model!r}; known are {', '.join(PRESETS)}")
+        for number, stage in enumerate(self.stages):
+            try:
+                network = self.network(stage)
+            except (TypeError, ValueError) as error:
+                raise ValueError(f"stages.{number}.network: {error}") from error
+            if not network.fits_into(PRESETS[self.model]):
+                raise ValueError(f"stages.{number}.network can only have fewer blocks and noise_levels than the model")
+        if self.precision == "fp16" and any(stage.optimizer == "muon" or stage.texture for stage in self.stages):
+            raise ValueError("precision fp16 scales gradients for one optimiser only; use bf16 with muon or texture")
         self.check_split(1)
         return self
 
@@ -135,6 +197,10 @@ class TrainConfig(_Checked):
                     f"batch norm needs more than one value for each channel: with one image at a time, model "
                     f"{self.model!r} needs a size above {smallest}, got {stage.size}"
                 )
+
+    def network(self, stage: Stage) -> UNetConfig:
+        """What the network is built from in ``stage``."""
+        return dataclasses.replace(PRESETS[self.model], **stage.network)
 
     @property
     def steps(self) -> int:
@@ -227,6 +293,7 @@ def _explain(error: ValidationError) -> Iterator[str]:
 
 
 def _known_keys(place: tuple[str | int, ...]) -> list[str]:
-    if "loss" in place:
-        return [field.name for field in dataclasses.fields(LossWeights)]
+    for name, weights in (("loss", LossWeights), ("texture", TextureWeights)):
+        if name in place:
+            return [field.name for field in dataclasses.fields(weights)]
     return list((Stage if "stages" in place else TrainConfig).model_fields)

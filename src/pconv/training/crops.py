@@ -88,3 +88,18 @@ def cut(photo: Decoded, square: Square, size: int) -> Pixels:
             )
         )
     return np.array(crop[:, ::-1] if square.flip else crop)
+
+
+def turned(pixels: Pixels, generator: np.random.Generator) -> Pixels:
+    """Turned by 90, 180 or 270 degrees."""
+    return np.rot90(pixels, int(generator.integers(1, 4)))
+
+
+def recoloured(pixels: Pixels, generator: np.random.Generator) -> Pixels:
+    """Another gamma (log-normal, 0.2), saturation (log-normal, 0.3) and gain of each channel (log-normal, 0.08)."""
+    gamma, saturation = np.exp(generator.normal(0, 0.2)), np.exp(generator.normal(0, 0.3))
+    gains = np.exp(generator.normal(0, 0.08, 3))
+    table = (255 * (np.arange(256) / 255) ** gamma).astype(np.float32)
+    matrix = gains[:, None] * (saturation * np.eye(3) + (1 - saturation) / 3)
+    changed = table[pixels] @ matrix.T.astype(np.float32)
+    return np.asarray(changed.clip(0, 255) + 0.5, dtype=np.uint8)

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -20,7 +21,7 @@ from pconv.errors import ImageFileError, TrainingError
 from pconv.images.reading import photo_size
 from pconv.masks.strokes import irregular_hole
 from pconv.training.config import Stage
-from pconv.training.crops import Decoded, cut, decode, draw_square, reduction_for
+from pconv.training.crops import Decoded, cut, decode, draw_square, recoloured, reduction_for, turned
 
 
 class ShardPosition(NamedTuple):
@@ -37,35 +38,38 @@ class Sample(NamedTuple):
     Attributes:
         image: ``(3, size, size)`` uint8, the truth, hole content included.
         valid: ``(1, size, size)`` bool, True = known pixel.
+        distance: ``(1, size, size)`` float16, of each hole pixel to the nearest known one, px; 0 where known.
         unreadable: for each file that was skipped on the way to it, the sentence that says why it cannot be read.
         position: where the reader of shards goes on after it; None where photos are read from a folder.
     """
 
     image: Tensor
     valid: Tensor
+    distance: Tensor
     unreadable: tuple[str, ...] = ()
     position: ShardPosition | None = None
 
 
 class Batch(NamedTuple):
-    """Stacked samples: images ``(B, 3, size, size)`` uint8, valid ``(B, 1, size, size)`` bool; ``position`` is the
-    last sample's."""
+    """Stacked samples: images ``(B, 3, size, size)`` uint8, valid ``(B, 1, size, size)`` bool, distance
+    ``(B, 1, size, size)`` float16; ``position`` is the last sample's."""
 
     images: Tensor
     valid: Tensor
+    distance: Tensor
     unreadable: tuple[str, ...]
     position: ShardPosition | None
 
 
 def stack(samples: Sequence[Sample]) -> Batch:
     """A loader's ``collate_fn``."""
-    images, valid, unreadable, positions = zip(*samples, strict=True)
+    images, valid, distance, unreadable, positions = zip(*samples, strict=True)
     names = tuple(name for names in unreadable for name in names)
-    return Batch(torch.stack(images), torch.stack(valid), names, positions[-1])
+    return Batch(torch.stack(images), torch.stack(valid), torch.stack(distance), names, positions[-1])
 
 
 class DrawHole(Protocol):
-    """Where holes come from: ``pconv.irregular_hole``, or a ``MaskFolder``'s ``draw``."""
+    """Where holes come from: ``pconv.irregular_hole``, ``MixedHoles``, or a ``MaskFolder``'s ``draw``."""
 
     def __call__(
         self, height: int, width: int, ratio: tuple[float, float], *, generator: np.random.Generator
@@ -131,7 +135,16 @@ class HoledPhotos(Dataset[Sample]):
             if photo.pixels.nbytes <= self._cache_left:
                 self._cache[number, by] = photo
                 self._cache_left -= photo.pixels.nbytes
-        return cut(photo, square, self.stage.size)
+        return varied(cut(photo, square, self.stage.size), self.stage, generator)
+
+
+def varied(pixels: NDArray[np.uint8], stage: Stage, generator: np.random.Generator) -> NDArray[np.uint8]:
+    """The stage's shares of crops turned and recoloured."""
+    if stage.turned_share and generator.random() < stage.turned_share:
+        pixels = turned(pixels, generator)
+    if stage.recoloured_share and generator.random() < stage.recoloured_share:
+        pixels = recoloured(pixels, generator)
+    return pixels
 
 
 def to_sample(
@@ -141,8 +154,10 @@ def to_sample(
     position: ShardPosition | None = None,
 ) -> Sample:
     """Arrays as the tensors of a sample; here a hole becomes validity."""
-    image = torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
-    return Sample(image, torch.from_numpy(~hole)[None], tuple(unreadable), position)
+    image = torch.from_numpy(pixels.transpose(2, 0, 1).copy())
+    hole = np.ascontiguousarray(hole)
+    distance = cv2.distanceTransform(hole.view(np.uint8), cv2.DIST_L2, 3).astype(np.float16)
+    return Sample(image, torch.from_numpy(~hole)[None], torch.from_numpy(distance)[None], tuple(unreadable), position)
 
 
 class BatchSplit(NamedTuple):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -86,9 +87,35 @@ class VGG16Features(nn.Module):
             outputs.append(features)
         return outputs
 
+    def around_pools(self, images: Tensor, pools: int) -> tuple[list[Tensor], list[Tensor]]:
+        """The features behind each pooling layer, as ``forward`` gives them, and those before it, at twice the size.
+
+        Args:
+            images: as in ``forward``.
+            pools: how many to compute.
+
+        Returns:
+            For each p: ``(B, C_p, H // 2^p, W // 2^p)``, and ``(B, C_p, H // 2^(p - 1), W // 2^(p - 1))``.
+        """
+        features = (images - self.mean) / self.std
+        pooled: list[Tensor] = []
+        unpooled: list[Tensor] = []
+        for start, stop in pairwise((0, *self._ends()[:pools])):
+            before = self.features[start : stop - 2](features)
+            features = self.features[stop - 2 : stop](before)
+            pooled.append(features)
+            unpooled.append(before.relu())
+        return pooled, unpooled
+
     def _ends(self) -> list[int]:
         """Where in ``features`` each block ends: behind the ReLU that follows its pooling."""
         return [i + 2 for i, layer in enumerate(self.features) if isinstance(layer, nn.MaxPool2d)]
+
+
+def shrunk(maps: Tensor, features: Tensor) -> Tensor:
+    """Means of ``maps`` over the cells of ``features``, such as the hole's share of each."""
+    height, width = features.shape[-2:]
+    return F.adaptive_avg_pool2d(maps, (height, width))
 
 
 def load_vgg(

@@ -16,13 +16,14 @@ from typing import Any
 
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from pconv.errors import InputError, PconvError, TrainingError
 from pconv.images.reading import find_photos
 from pconv.masks.strokes import irregular_hole
 from pconv.signals import STOP_SIGNALS, signals_blocked
-from pconv.training.config import TrainConfig
+from pconv.training.config import Stage, TrainConfig
 from pconv.training.data import (
     Batch,
     BatchSplit,
@@ -33,6 +34,7 @@ from pconv.training.data import (
     fingerprint,
     stack,
 )
+from pconv.training.holes import MixedHoles, rectangle_hole
 from pconv.training.validation import hold_out
 
 logger = logging.getLogger(__name__)
@@ -52,7 +54,7 @@ class TrainingData:
         photos: files to train on, none where shards are.
         shards: WebDataset shards, none where photos are.
         validation: photos to validate with.
-        draw_hole: where holes come from.
+        masks: where holes come from; None for each stage's synthetic ones.
         notes: what the user should know about the choices made.
     """
 
@@ -61,7 +63,7 @@ class TrainingData:
     photos: list[Path]
     shards: list[str]
     validation: list[Path]
-    draw_hole: DrawHole
+    masks: DrawHole | None
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -78,6 +80,7 @@ class TrainingData:
             positions: each process's ``Loader.positions`` where the stage is resumed, else None.
         """
         stage, config = self.config.stages[stage_number], self.config
+        draw_hole = self.masks or synthetic_holes(stage, config.seed)
         common: dict[str, Any] = {
             "num_workers": config.workers,
             "collate_fn": packed,
@@ -87,7 +90,7 @@ class TrainingData:
         }
         if self.photos:
             cache = int(config.cache_gb * 2**30 / max(config.workers, 1))
-            data = HoledPhotos(self.photos, stage, config.seed, cache, self.draw_hole)
+            data = HoledPhotos(self.photos, stage, config.seed, cache, draw_hole)
             numbers = self.split.sample_numbers(first, steps, stage.batch_size)
             return Loader(DataLoader(data, batch_sampler=numbers, **common), ())  # type: ignore[arg-type]
 
@@ -103,19 +106,19 @@ class TrainingData:
                     f"resume with as many, not {self.split.processes} and {workers}"
                 )
             start = [ShardPosition(*position) for position in positions[self.split.rank]]
-        stream = ShardedPhotos(self.shards, stage, (config.seed, stage_number), start, readers, self.draw_hole)
+        stream = ShardedPhotos(self.shards, stage, (config.seed, stage_number), start, readers, draw_hole)
         size = self.split.micro_batch_size(stage.batch_size)
         return Loader(DataLoader(stream, batch_size=size, **common), start)  # type: ignore[arg-type]
 
 
-def packed(samples: Sequence[Sample]) -> tuple[NDArray[Any], NDArray[Any], tuple[str, ...], ShardPosition | None]:
+def packed(samples: Sequence[Sample]) -> tuple[list[NDArray[Any]], tuple[str, ...], ShardPosition | None]:
     """A batch as arrays, which reach the training process through a pipe.
 
     Tensors would go through files in /dev/shm, which is small in containers: a batch that does not fit is lost there,
     and the training process waits for it for ever.
     """
     batch = stack(samples)
-    return batch.images.numpy(), batch.valid.numpy(), batch.unreadable, batch.position
+    return [tensor.numpy() for tensor in batch[:3]], batch.unreadable, batch.position
 
 
 def start_worker(worker: int) -> None:
@@ -191,7 +194,7 @@ class Loader:
         waited = False
         while True:
             try:
-                images, valid, unreadable, position = next(batches)
+                arrays, unreadable, position = next(batches)
             except StopIteration:
                 return
             except RuntimeError as error:
@@ -201,16 +204,58 @@ class Loader:
                     note(f"no batch for {LONG_WAIT} s: the loader workers are slow, or their files cannot be reached")
                 waited = True
                 continue
-            if position:
-                # Workers give batches in turn, so the one that gave this batch is the last to give another.
-                self._positions.popleft()
-                self._positions.append(position)
-            yield Batch(torch.from_numpy(images), torch.from_numpy(valid), unreadable, position)
+            images, valid, distance = map(torch.from_numpy, arrays)
+            yield Batch(images, valid, distance, unreadable, position)
+
+    def used(self, batch: Batch) -> None:
+        """Note that ``batch`` was trained on; the batch after it may have been received already."""
+        if batch.position:
+            # Workers give batches in turn, so the one that gave this batch is the last to give another.
+            self._positions.popleft()
+            self._positions.append(batch.position)
 
     @property
     def positions(self) -> list[list[int]]:
         """Where each worker's reader goes on, the next one's first; empty where photos are read from a folder."""
         return [list(position) for position in self._positions]
+
+
+class Feed:
+    """The micro-batches of each step, on the device; a GPU's next ones travel there while it computes.
+
+    Args:
+        batches: a started loader's.
+        micro_batches: in each step.
+        steps: how many steps there are.
+    """
+
+    def __init__(self, batches: Iterator[Batch], micro_batches: int, steps: int, device: torch.device) -> None:
+        self._batches, self._micro_batches, self._steps, self._device = batches, micro_batches, steps, device
+        self._fetched: list[Batch] = []
+
+    def take(self) -> list[Batch]:
+        """The next step's micro-batches."""
+        if not self._fetched:
+            self._fetch()
+        taken, self._fetched = self._fetched, []
+        return taken
+
+    def fetch(self) -> None:
+        """Have the following step's ready, if the device is a GPU and there is such a step."""
+        if self._device.type == "cuda" and self._steps:
+            self._fetch()
+
+    def _fetch(self) -> None:
+        self._steps -= 1
+        for _ in range(self._micro_batches):
+            batch = next(self._batches)
+            images, valid, distance = (self._moved(tensor) for tensor in batch[:3])
+            self._fetched.append(Batch(images, valid, distance, batch.unreadable, batch.position))
+
+    def _moved(self, tensor: Tensor) -> Tensor:
+        if self._device.type == "cuda":  # only pinned memory is copied while this process goes on
+            tensor = tensor.pin_memory()
+        return tensor.to(self._device, non_blocking=True)
 
 
 def open_data(config: TrainConfig, out: Path, rank: int, processes: int) -> TrainingData:
@@ -244,7 +289,7 @@ def open_data(config: TrainConfig, out: Path, rank: int, processes: int) -> Trai
     else:
         validation = []
         notes.append("no validation: with shards it needs validation=FOLDER")
-    return TrainingData(config, split, photos, shards, validation, _holes(config, notes), notes)
+    return TrainingData(config, split, photos, shards, validation, _masks(config, notes), notes)
 
 
 def _photos(folder: Path, key: str, notes: list[str]) -> list[Path]:
@@ -254,9 +299,9 @@ def _photos(folder: Path, key: str, notes: list[str]) -> list[Path]:
         raise TrainingError(f"{error}; set {key}=FOLDER") from error
 
 
-def _holes(config: TrainConfig, notes: list[str]) -> DrawHole:
+def _masks(config: TrainConfig, notes: list[str]) -> DrawHole | None:
     if config.masks is None:
-        return irregular_hole
+        return None
     from pconv.masks.augment import MaskFolder
     from pconv.masks.reader import find_masks, resolve_polarity
 
@@ -264,3 +309,10 @@ def _holes(config: TrainConfig, notes: list[str]) -> DrawHole:
     white_is_hole, note = resolve_polarity(paths, config.mask_polarity)
     notes.append(note)
     return MaskFolder(paths, white_is_hole).draw
+
+
+def synthetic_holes(stage: Stage, seed: int) -> DrawHole:
+    """What draws the holes that ``stage`` names."""
+    if stage.holes == "mixed":
+        return MixedHoles(seed, stage.dense_thin_share)
+    return rectangle_hole if stage.holes == "rectangle" else irregular_hole

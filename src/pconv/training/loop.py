@@ -4,29 +4,28 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from lightning_fabric.wrappers import _FabricModule
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
 from pconv.errors import TrainingError
 from pconv.images.reading import MAX_NAMED, some
-from pconv.nn.unet import PConvUNet
 from pconv.signals import StopRequest, stop_on_signal
 from pconv.training.checkpoint import MODEL_FILE, STATE_FILE, load_state, writing_run
 from pconv.training.config import Stage, TrainConfig, write_config
 from pconv.training.data import Batch
 from pconv.training.features import load_vgg
-from pconv.training.loading import open_data
+from pconv.training.loading import Feed, open_data
 from pconv.training.losses import InpaintingLoss
-from pconv.training.machines import gathered, leave, reduced, start_fabric
+from pconv.training.machines import gathered, leave, precision_note, reduced, start_fabric
 from pconv.training.progress import TrainingProgress
-from pconv.training.run import Run
+from pconv.training.run import BATCH_NORMS, Run
 from pconv.training.sheet import save_bad_batch
 from pconv.training.validation import validation_set
 
@@ -74,19 +73,21 @@ def train(config: TrainConfig, out: Path, resume: bool = False) -> Outcome:
         _make_folder(out)
         with writing_run(out):
             write_config(config, out / CONFIG_FILE)
-    run = Run(config, out, fabric)
+    vgg = None
+    if any(stage.needs_features for stage in config.stages):
+        with fabric.rank_zero_first(local=True):  # one download, not one for each process
+            vgg = load_vgg(config.vgg).to(fabric.device)
+    run = Run(config, out, fabric, vgg)
     notes = list(data.notes)
+    if config.precision == "auto":
+        notes.append(precision_note(fabric.device))
     if state:
         run.restore(state)
         if first and not (out / MODEL_FILE).exists():  # it was removed, and maybe no step is left to do
             with writing_run(out):
-                run.save_average(out / MODEL_FILE)
+                run.save_model(out / MODEL_FILE)
         if state["photos"] != data.fingerprint:
             notes.append("the photos are not those that the run began with; it goes on with these")
-    vgg = None
-    if any(stage.loss.needs_features for stage in config.stages):
-        with fabric.rank_zero_first(local=True):  # one download, not one for each process
-            vgg = load_vgg(config.vgg)
     size = max(stage.size for stage in config.stages)
     held_out = validation_set(data.validation, size, config.seed, notes) if first and data.validation else []
 
@@ -105,18 +106,25 @@ def train(config: TrainConfig, out: Path, resume: bool = False) -> Outcome:
             done = max(run.step - start, 0)
             if done >= stage.steps or stopped:
                 continue
-            set_train(run.net, stage.freeze_encoder_norm)
-            net = fabric.setup_module(run.net)
-            loss = InpaintingLoss(stage.loss, vgg, stage.balance, stage.composite_only).to(fabric.device)
+            if run.stage_number != number:
+                run.begin(number)
+            set_train(run.net, stage)
+            net = fabric.setup_module(torch.compile(run.net) if config.compile else run.net)  # type: ignore[arg-type]
+            loss = InpaintingLoss(stage.loss, vgg, stage.balance, stage.composite_only, stage.rim_reach)
+            loss.to(fabric.device)
             positions = state["places"] if state and done else None
             loader = data.loader(number, images, stage.steps - done, positions)
             means = Means()
             bad_in_a_row = 0
             with loader.started(progress.note) as batches:
+                feed = Feed(batches, config.accumulate, stage.steps - done, fabric.device)
                 for step in range(done, stage.steps):
-                    run.set_lr(learning_rate(stage, step))
-                    micro_batches = [next(batches) for _ in range(config.accumulate)]
-                    scalars, good, stopped = train_step(run, net, loss, micro_batches, stop)
+                    run.set_lr(rate_factor(stage, step))
+                    readiness = min((step + 1) / (stage.warmup_steps + 1), 1)
+                    micro_batches = feed.take()
+                    scalars, good, stopped = train_step(run, net, loss, micro_batches, stop, readiness, feed.fetch)
+                    for batch in micro_batches:
+                        loader.used(batch)
                     run.step += 1
                     images += stage.batch_size
                     progress.advance(stage.batch_size)
@@ -142,7 +150,7 @@ def train(config: TrainConfig, out: Path, resume: bool = False) -> Outcome:
 
                     if run.step % config.log_every == 0:
                         values = {name: reduced(fabric, mean).item() for name, mean in means.take().items()}
-                        values |= {"lr": learning_rate(stage, step), "images_per_s": progress.images_per_s()}
+                        values |= {"lr": stage.lr * rate_factor(stage, step), "images_per_s": progress.images_per_s()}
                         if writer:
                             log(writer, run, values, micro_batches)
                         progress.step(run.step, config.steps, values)
@@ -166,12 +174,22 @@ def train(config: TrainConfig, out: Path, resume: bool = False) -> Outcome:
 
 
 def train_step(
-    run: Run, net: _FabricModule, loss_of: InpaintingLoss, micro_batches: list[Batch], stop: StopRequest
+    run: Run,
+    net: _FabricModule,
+    loss_of: InpaintingLoss,
+    micro_batches: list[Batch],
+    stop: StopRequest,
+    readiness: float,
+    meanwhile: Callable[[], None],
 ) -> tuple[dict[str, Tensor], bool, bool]:
     """Forward, loss and backward for each micro-batch, then one step of the optimiser and of the average.
 
     Where the loss, or the gradient's norm, is not finite in any process, no process takes the step, and batch norm's
     statistics go back to what they were.
+
+    Args:
+        readiness: 0 to 1, how far the stage's warm-up is.
+        meanwhile: called when the device has its work and this process would wait for it.
 
     Returns:
         The loss's terms and such by name; whether the step was taken; whether any process was asked to stop.
@@ -180,18 +198,23 @@ def train_step(
     statistics = [buffer.clone() for buffer in run.net.buffers()]
     means = Means()
     finite = torch.ones((), device=device)
-    run.optimizer.zero_grad()
+    for optimizer in run.optimizers:
+        optimizer.zero_grad()
     # Noise inputs draw from torch's generator: a run that is resumed draws what it would have drawn.
     torch.manual_seed(run.config.seed + run.step * fabric.world_size + fabric.global_rank)
     for number, batch in enumerate(micro_batches, start=1):
-        truth, valid = to_network(batch.images, device), batch.valid.to(device, non_blocking=True)
+        truth, valid = to_network(batch.images), batch.valid
         with fabric.no_backward_sync(net, enabled=number < len(micro_batches)):
             output = net(truth, valid)
             with fabric.autocast():
-                loss, terms = loss_of(output, truth, valid)
+                loss, terms = loss_of(output, truth, valid, batch.distance)
+                if run.texture:
+                    texture, more = run.texture(output, truth, valid, batch.distance, readiness)
+                    loss, terms = loss + texture, terms | more
             fabric.backward(loss / len(micro_batches))
         finite *= loss.detach().isfinite()
         means.add({"loss": loss, **terms, "hole_ratio": 1 - valid.float().mean()})
+    meanwhile()
     scalars = means.take()
     if not run.scaled:  # fp16's scaler passes over gradients that overflow by itself
         scalars["grad_norm"] = run.clip_gradients()
@@ -204,7 +227,8 @@ def train_step(
     else:
         if run.scaled:
             run.clip_gradients()
-        run.optimizer.step()
+        for optimizer in run.optimizers:
+            optimizer.step()
         run.averaged.update_parameters(run.net)
     return scalars, not bad, stopped
 
@@ -269,29 +293,38 @@ def stage_starts(config: TrainConfig) -> Iterator[tuple[int, Stage]]:
         start += stage.steps
 
 
-def learning_rate(stage: Stage, step: int) -> float:
-    """Of step number ``step`` within the stage: a linear warm-up, then constant or a half cosine down to 0."""
+def rate_factor(stage: Stage, step: int) -> float:
+    """The learning rate of step number ``step`` within the stage, as a share of the highest, 0 to 1.
+
+    A linear warm-up, then constant, a half cosine down to 0, or linear down to 0 over the stage's last part.
+    """
     if step < stage.warmup_steps:
-        return stage.lr * (step + 1) / (stage.warmup_steps + 1)
+        return (step + 1) / (stage.warmup_steps + 1)
     if stage.schedule == "constant":
-        return stage.lr
+        return 1.0
+    if stage.schedule == "linear":
+        return min((stage.steps - step) / (stage.steps * stage.decay), 1.0)
     progress = (step - stage.warmup_steps) / max(stage.steps - stage.warmup_steps, 1)
-    return stage.lr * 0.5 * (1 + math.cos(math.pi * progress))
+    return 0.5 * (1 + math.cos(math.pi * progress))
 
 
-def set_train(net: PConvUNet, freeze_encoder_norm: bool) -> None:
-    """Training mode; with ``freeze_encoder_norm`` the encoder's batch norms keep statistics and affine parameters."""
+def set_train(net: nn.Module, stage: Stage) -> None:
+    """Training mode.
+
+    With ``freeze_norm``, all batch norms keep their statistics. With ``freeze_encoder_norm``, those of the encoder
+    keep statistics and affine parameters.
+    """
     net.train()
-    for module in net.encoder.modules():
-        if isinstance(module, torch.nn.BatchNorm2d | torch.nn.SyncBatchNorm):
-            module.train(not freeze_encoder_norm)
-            module.requires_grad_(not freeze_encoder_norm)
+    for name, module in net.named_modules():
+        if isinstance(module, BATCH_NORMS):
+            frozen = stage.freeze_encoder_norm and name.startswith("encoder.")
+            module.train(not (frozen or stage.freeze_norm))
+            module.requires_grad_(not frozen)
 
 
-def to_network(images: Tensor, device: torch.device) -> Tensor:
-    """uint8 ``(B, 3, H, W)`` to float 0..1, channels last, on ``device``."""
-    images = images.to(device, non_blocking=True).float() / 255
-    return images.contiguous(memory_format=torch.channels_last)
+def to_network(images: Tensor) -> Tensor:
+    """uint8 ``(B, 3, H, W)`` to float 0..1, channels last."""
+    return (images.float() / 255).contiguous(memory_format=torch.channels_last)
 
 
 def _make_folder(out: Path) -> None:

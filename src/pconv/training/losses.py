@@ -1,5 +1,7 @@
 """The paper's losses as pure functions, and their weighted sum (Liu et al., section 3.3).
 
+One term is not the paper's: ``rim_loss``, with which the bundled model was trained.
+
 Images are ``(B, C, H, W)`` with values in 0..1. ``valid`` is ``(B, 1, H, W)`` bool, True = known pixel. Averages are
 over all elements of a tensor, never over the hole alone.
 
@@ -20,7 +22,7 @@ from torch import Tensor, nn
 
 from pconv.nn.layers import zero_holes
 from pconv.nn.unet import composite
-from pconv.training.features import VGG16Features
+from pconv.training.features import VGG16Features, shrunk
 
 POOLS = 3
 """The paper's Psi_p are pool1 to pool3. Where VGG-16 was loaded with fewer blocks, only theirs are used."""
@@ -48,6 +50,35 @@ def hole_loss(output: Tensor, truth: Tensor, valid: Tensor, balance: float = 0.0
     return zero_holes(error, ~valid).mean()
 
 
+def rim_weight(valid: Tensor, distance: Tensor, reach: float, balance: float) -> Tensor:
+    """How much each hole pixel counts: ``hole / (1 + distance / reach) * (0.3 / hole ratio) ** balance``.
+
+    What lies near known pixels can be known from them. What lies deep inside a hole cannot, and would outweigh it.
+
+    Args:
+        valid: M, ``(B, 1, H, W)`` bool.
+        distance: ``(B, 1, H, W)``, of each hole pixel to the nearest known one, px.
+        reach: the distance at which a pixel counts half, px.
+        balance: as in ``hole_loss``.
+
+    Returns:
+        ``(B, 1, H, W)`` float32, 0 at known pixels.
+    """
+    hole = (~valid).float()
+    ratio = hole.mean(dim=(1, 2, 3), keepdim=True).clamp(min=0.01)
+    return hole / (1 + distance.float() / reach) * (NEUTRAL_RATIO / ratio) ** balance
+
+
+def rim_loss(
+    output: Tensor, truth: Tensor, valid: Tensor, distance: Tensor, reach: float, balance: float = 0.0
+) -> Tensor:
+    """The mean over all pixels of ``rim_weight`` times Charbonnier's distance, sqrt((I_out - I_gt)^2 + 1e-6).
+
+    Charbonnier's distance is nearly |I_out - I_gt|, and smooth at 0.
+    """
+    return (torch.sqrt((output - truth) ** 2 + 1e-6) * rim_weight(valid, distance, reach, balance)).mean()
+
+
 def perceptual_loss(features: Sequence[Tensor], truth_features: Sequence[Tensor]) -> Tensor:
     """One half of L_perc: sum over p of |Psi_p(I) - Psi_p(I_gt)|_1 / N_p, for I = I_out or I = I_comp."""
     return _summed_distances(features, truth_features)
@@ -72,6 +103,29 @@ def style_loss(grams: Sequence[Tensor], truth_grams: Sequence[Tensor]) -> Tensor
         grams, truth_grams: what ``gram`` makes of each layer's features.
     """
     return _summed_distances(grams, truth_grams)
+
+
+def gram_distance(features: Sequence[Tensor], truth_features: Sequence[Tensor], hole: Tensor) -> Tensor:
+    """The distance of the Gram matrices inside the hole; a measure, which is not trained on.
+
+    The sum over the layers of sum |G - G_truth| / sum |G_truth|, where G = (f w)(f w)^T for features f
+    ``(channels, positions)`` and the hole w, averaged down to their size.
+
+    Args:
+        features, truth_features: of each layer, ``(B, C, h, w)``.
+        hole: ``(B, 1, H, W)`` float, 1 = hole.
+
+    Returns:
+        ``(B,)``: 0 where they are equal; NaN where a layer of the truth is 0 in the hole.
+    """
+    total = torch.zeros(len(hole), device=hole.device)
+    for layer, truth_layer in zip(features, truth_features, strict=True):
+        weight = shrunk(hole, layer)
+        weighted, truth_weighted = ((f.float() * weight).flatten(2) for f in (layer, truth_layer))
+        matrix, truth_matrix = weighted @ weighted.mT, truth_weighted @ truth_weighted.mT
+        size = truth_matrix.abs().sum((1, 2))
+        total = total + (matrix - truth_matrix).abs().sum((1, 2)) / size.where(size > 0, torch.nan)
+    return total
 
 
 def _summed_distances(layers: Sequence[Tensor], truth_layers: Sequence[Tensor]) -> Tensor:
@@ -109,6 +163,8 @@ class LossWeights:
     style: float = 120.0
     """Of both L_style_out and L_style_comp."""
     tv: float = 0.1
+    rim: float = 0.0
+    """Of ``rim_loss``, which is not the paper's."""
 
     __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
 
@@ -129,9 +185,10 @@ class InpaintingLoss(nn.Module):
     Args:
         weights: of the terms.
         features: VGG-16 with trained weights (``load_vgg``); may be None where no term needs it.
-        balance: see ``hole_loss``; it makes small holes count beside large ones.
+        balance: see ``hole_loss``; it makes small holes count beside large ones, in ``rim_loss`` too.
         composite_only: the perceptual and style terms compare I_comp alone, which saves two fifths of their time. The
             paper compares I_out too.
+        rim_reach: ``reach`` of ``rim_weight``, px.
     """
 
     def __init__(
@@ -140,23 +197,31 @@ class InpaintingLoss(nn.Module):
         features: VGG16Features | None = None,
         balance: float = 0.0,
         composite_only: bool = False,
+        rim_reach: float = 3.5,
     ) -> None:
         super().__init__()
         if weights.needs_features and features is None:
             raise ValueError("the perceptual and style terms need VGG-16's features: pass load_vgg(...)")
         self.weights, self.balance, self.composite_only = weights, balance, composite_only
+        self.rim_reach = rim_reach
         self.features = features if weights.needs_features else None
 
-    def forward(self, output: Tensor, truth: Tensor, valid: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(
+        self, output: Tensor, truth: Tensor, valid: Tensor, distance: Tensor | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """The weighted total, and each term, unweighted, by name.
 
         Args:
             output: I_out, the network's prediction for every pixel.
             truth: I_gt.
             valid: M, ``(B, 1, H, W)`` bool.
+            distance: of each hole pixel to the nearest known one, px, ``(B, 1, H, W)``; ``rim`` needs it.
 
         Returns:
-            The total with its gradient, and a subset of valid, hole, perceptual, style_out, style_comp and tv.
+            The total with its gradient, and a subset of valid, hole, tv, rim, perceptual, style_out and style_comp.
+
+        Raises:
+            ValueError: ``rim`` counts, and there is no ``distance``.
         """
         weights = self.weights
         output = output.to(torch.promote_types(output.dtype, torch.float32))
@@ -168,6 +233,10 @@ class InpaintingLoss(nn.Module):
             terms["hole"] = hole_loss(output, truth, valid, self.balance)
         if weights.tv:
             terms["tv"] = total_variation_loss(filled, valid)
+        if weights.rim:
+            if distance is None:
+                raise ValueError("the rim term needs each hole pixel's distance to the nearest known one")
+            terms["rim"] = rim_loss(output, truth, valid, distance, self.rim_reach, self.balance)
         if self.features is not None:
             with torch.no_grad():
                 truth_features = self.features(truth, POOLS)

@@ -20,7 +20,9 @@ UPDATE_SCALE = 0.2
 def orthogonalized(matrices: Tensor, steps: int = STEPS) -> Tensor:
     """The nearest orthogonal matrices, approximately: U V^T of each singular value decomposition U S V^T.
 
-    Newton-Schulz iteration in bfloat16 (Jordan et al., Muon, 2024, https://kellerjordan.github.io/posts/muon).
+    Newton-Schulz iteration (Jordan et al., Muon, 2024, https://kellerjordan.github.io/posts/muon). Every iterate is
+    P X with a polynomial P of X X^T, so that only P is iterated: the long side of X counts twice, not ten times.
+    It is computed in float32. bfloat16, as in the source, is emulated on many processors, 20 times slower.
 
     Args:
         matrices: ``(N, rows, columns)``, of any floating-point dtype.
@@ -31,13 +33,17 @@ def orthogonalized(matrices: Tensor, steps: int = STEPS) -> Tensor:
     """
     a, b, c = NEWTON_SCHULZ
     tall = matrices.shape[-2] > matrices.shape[-1]
-    x = matrices.mT if tall else matrices
-    x = (x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)).bfloat16()
+    x = (matrices.mT if tall else matrices).float()
+    x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
+    gram = x @ x.mT
+    identity = torch.eye(gram.shape[-1], device=x.device)
+    product = identity
     for _ in range(steps):
-        gram = x @ x.mT
-        x = a * x + (b * gram + c * (gram @ gram)) @ x
-    result: Tensor = (x.mT if tall else x).float()
-    return result
+        factor = a * identity + b * gram + c * (gram @ gram)
+        product = factor @ product
+        gram = factor @ gram @ factor
+    result: Tensor = product @ x
+    return result.mT if tall else result
 
 
 class Muon(torch.optim.Optimizer):

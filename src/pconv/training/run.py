@@ -1,9 +1,12 @@
-"""A training run's changing state: network, average, optimiser, counters; how it is saved and validated."""
+"""A training run's changing state: network, average, optimisers, counters; how it is saved and validated."""
 
 from __future__ import annotations
 
+import copy
 import math
+from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,7 +14,7 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.wrappers import _FabricOptimizer
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.tensorboard import SummaryWriter
 
@@ -21,46 +24,126 @@ from pconv.masks.strokes import RATIO_BINS
 from pconv.models import find_model
 from pconv.nn.checkpoint import load_network, save_network, save_state
 from pconv.nn.plain import FILLS, PlainConfig, PlainUNet
-from pconv.nn.unet import PRESETS, PConvUNet, UNetConfig
+from pconv.nn.unet import PConvUNet, UNetConfig
 from pconv.training.checkpoint import MODEL_FILE, STATE_FILE, writing_run
-from pconv.training.config import TrainConfig
+from pconv.training.config import Stage, TrainConfig
 from pconv.training.data import Batch
-from pconv.training.machines import synchronized
+from pconv.training.features import VGG16Features
+from pconv.training.machines import reduced, synchronized
+from pconv.training.muon import Muon
 from pconv.training.sheet import contact_sheet
-from pconv.training.validation import psnr_by_bin
+from pconv.training.texture import TextureLoss
+from pconv.training.validation import measured_by_bin
 
 BEST_FILE = "best.safetensors"
 
+BATCH_NORMS = nn.BatchNorm2d, nn.SyncBatchNorm
+
+NOISE_RATE = 5.0
+"""Noise strengths learn this many times as fast as other parameters: their gradients are small."""
+
+LAST_DISCRIMINATOR_RATE = 0.3
+"""The discriminators' rate at a stage's end, as a share of their highest."""
+
 
 class Run:
-    """The network that is trained, its average, its optimiser and the counters.
+    """The network that is trained, its average, its optimisers and the counters; ``begin`` starts a stage.
+
+    Args:
+        vgg: VGG-16, where a stage needs it.
 
     Raises:
         TrainingError: ``config.init`` is another network.
     """
 
-    def __init__(self, config: TrainConfig, out: Path, fabric: Fabric) -> None:
-        torch.manual_seed(config.seed)
-        net = new_network(config)
-        if config.init:
-            start_from, _ = load_network(find_model(config.init))
-            if start_from.config != net.config:
-                raise TrainingError(
-                    f"{config.init} is another network than model {config.model!r}: {start_from.config}"
-                )
-            net.load_state_dict(start_from.state_dict())
-        self.config, self.out, self.fabric = config, out, fabric
-        self.net = synchronized(net, fabric.device) if config.sync_batch_norm else net
-        self.net.to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.averaged = AveragedModel(self.net, multi_avg_fn=ema_update(config.ema), use_buffers=True)
-        # Fused optimisers unscale fp16's gradients themselves, which Fabric cannot combine with clipping.
-        self._optimizer = torch.optim.AdamW(
-            self.net.parameters(), weight_decay=config.weight_decay, fused=not self.scaled
-        )
-        self.optimizer = cast(_FabricOptimizer, fabric.setup_optimizers(self._optimizer))
+    net: nn.Module
+    averaged: AveragedModel
+    texture: TextureLoss | None
+
+    def __init__(self, config: TrainConfig, out: Path, fabric: Fabric, vgg: VGG16Features | None = None) -> None:
+        self.config, self.out, self.fabric, self.vgg = config, out, fabric, vgg
+        self.stage_number = -1
+        self.begun_from: dict[str, Tensor] | None = None
+        self.optimizers: list[_FabricOptimizer] = []
         self.step = 0
         self.skipped = 0
         self.best = -math.inf
+        self.begin(0)
+
+    @property
+    def stage(self) -> Stage:
+        return self.config.stages[self.stage_number]
+
+    def begin(self, number: int) -> None:
+        """Begin stage ``number``: its network, optimisers, average and discriminators.
+
+        The network and the optimisers of the stage before go on where they are those of this one too. Otherwise the
+        stage starts from the averaged weights, as a run of its own with ``init`` would.
+        """
+        before = self.config.stages[self.stage_number] if self.stage_number >= 0 else None
+        self.stage_number, stage = number, self.config.stages[number]
+        self.best = -math.inf
+        torch.manual_seed(self.config.seed + number)
+        goes_on = before is not None and _same_training(before, stage)
+        average = self._average.state_dict() if before else None
+        if not goes_on:
+            self.net = self._new_net(stage, average)
+            self.averaged = AveragedModel(self.net, multi_avg_fn=ema_update(self.config.ema), use_buffers=True)
+            self._optimizers, self._rates = self._new_optimizers(stage)
+            self.optimizers = [cast(_FabricOptimizer, self.fabric.setup_optimizers(each)) for each in self._optimizers]
+        self.begun_from = None
+        if stage.mixture < 1:
+            start = average if average is not None else self._average.state_dict()
+            self.begun_from = {name: value.clone() for name, value in start.items()}
+        self.texture = None
+        if stage.texture:
+            assert self.vgg is not None
+            mean = partial(reduced, self.fabric) if self.fabric.world_size > 1 else None
+            self.texture = TextureLoss(stage.texture, self.vgg, mean).to(self.fabric.device)
+
+    def _new_net(self, stage: Stage, average: dict[str, Tensor] | None) -> nn.Module:
+        """The stage's network, with fresh weights where there are no others, on the device."""
+        config = self.config
+        net = new_network(config, stage)
+        if average is None and config.init:
+            start_from, _ = load_network(find_model(config.init))
+            if not start_from.config.fits_into(net.config):
+                raise TrainingError(
+                    f"{config.init} is another network than model {config.model!r}: {start_from.config}"
+                )
+            average = start_from.state_dict()
+        if average is not None:
+            net.load_state_dict({**net.state_dict(), **average})
+        trained = synchronized(net, self.fabric.device) if config.sync_batch_norm else net
+        for module in trained.modules():
+            if isinstance(module, BATCH_NORMS):
+                module.momentum = config.batch_norm_momentum
+        trained.to(self.fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return trained
+
+    def _new_optimizers(self, stage: Stage) -> tuple[list[torch.optim.Optimizer], list[list[float]]]:
+        """The optimisers, and for each of their groups how many times the stage's ``lr`` its learning rate is."""
+        parameters = dict(self.net.named_parameters())
+        inner = inner_convolutions(self.net) if stage.optimizer == "muon" else set()
+        strengths = {name for name in parameters if name.endswith("noise.strength")}
+        rest = [parameter for name, parameter in parameters.items() if name not in inner | strengths]
+        groups = [{"params": rest}]
+        rates = [[(stage.adamw_lr or stage.lr) / stage.lr]]
+        if strengths:
+            groups.append({"params": [parameters[name] for name in parameters if name in strengths]})
+            rates[0].append(NOISE_RATE * rates[0][0])
+        # Fused optimisers unscale fp16's gradients themselves, which Fabric cannot combine with clipping.
+        adamw = torch.optim.AdamW(
+            groups, betas=stage.betas, weight_decay=self.config.weight_decay, fused=not self.scaled
+        )
+        if not inner:
+            return [adamw], rates
+        muon = Muon([parameters[name] for name in parameters if name in inner], stage.lr)
+        return [adamw, muon], [*rates, [1.0]]
+
+    @property
+    def _average(self) -> PConvUNet:
+        return cast(PConvUNet, self.averaged.module)
 
     @property
     def scaled(self) -> bool:
@@ -71,20 +154,32 @@ class Run:
         """Become what ``save`` saved.
 
         Raises:
-            TrainingError: it is the state of another network.
+            TrainingError: it is the state of another network, or of a stage that the configuration has not.
         """
         if state["config"]["model"] != self.config.model:
             raise TrainingError(
                 f"{self.out / STATE_FILE} is the state of model {state['config']['model']!r}, and the configuration "
                 f"says {self.config.model!r}"
             )
+        if state["stage"] >= len(self.config.stages):
+            raise TrainingError(
+                f"{self.out / STATE_FILE} is in stage {state['stage']}, and the configuration has stages 0 to "
+                f"{len(self.config.stages) - 1}"
+            )
+        self.stage_number = -1
+        self.begin(state["stage"])
         try:
             self.net.load_state_dict(state["net"])
             self.averaged.load_state_dict(state["averaged"])
-            self._optimizer.load_state_dict(state["optimizer"])
+            for optimizer, saved in zip(self._optimizers, state["optimizers"], strict=True):
+                optimizer.load_state_dict(saved)
             self.fabric.strategy.precision.load_state_dict(state["precision"])
+            if self.texture and state["texture"]:
+                self.texture.restore(state["texture"])
         except (RuntimeError, ValueError, KeyError) as error:
             raise TrainingError(f"{self.out / STATE_FILE} is the state of a network of another shape") from error
+        if self.stage.mixture < 1:
+            self.begun_from = state["begun_from"]
         self.step, self.skipped, self.best = state["step"], state["skipped"], state["best"]
 
     def save(self, photos: str, positions: list[Any]) -> None:
@@ -105,8 +200,11 @@ class Run:
         state = {
             "net": self.net.state_dict(),
             "averaged": self.averaged.state_dict(),
-            "optimizer": self._optimizer.state_dict(),
+            "begun_from": self.begun_from,
+            "optimizers": [optimizer.state_dict() for optimizer in self._optimizers],
+            "texture": self.texture.saved_state() if self.texture else None,
             "precision": self.fabric.strategy.precision.state_dict(),
+            "stage": self.stage_number,
             "step": self.step,
             "skipped": self.skipped,
             "best": self.best,
@@ -116,63 +214,114 @@ class Run:
         }
         files = [self.out / MODEL_FILE, self.out / STATE_FILE]
         with writing_run(self.out), replacing_together(files) as (model_file, state_file):
-            self.save_average(model_file)
+            self.save_model(model_file)
             save_state(state, state_file)
 
-    def save_average(self, path: Path) -> None:
-        """Write the averaged weights, for use."""
-        average: PConvUNet = self.averaged.module  # type: ignore[assignment]
-        save_network(average, path, {"config": self.config.model_dump(mode="json"), "step": self.step})
+    def model(self) -> PConvUNet:
+        """The network for use: the averaged weights, mixed with those that the stage began with if it says so."""
+        if self.begun_from is None:
+            return self._average
+        mixed = copy.deepcopy(self._average)
+        mixed.load_state_dict(mixture(mixed.state_dict(), self.begun_from, self.stage.mixture))
+        return mixed
 
-    def set_lr(self, lr: float) -> None:
-        for group in self._optimizer.param_groups:
-            group["lr"] = lr
+    def save_model(self, path: Path) -> None:
+        """Write the network for use."""
+        save_network(self.model(), path, {"config": self.config.model_dump(mode="json"), "step": self.step})
+
+    def set_lr(self, factor: float) -> None:
+        """Set all learning rates to ``factor``, 0 to 1, times their highest values."""
+        for optimizer, rates in zip(self._optimizers, self._rates, strict=True):
+            for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                group["lr"] = self.stage.lr * rate * factor
+        if self.texture:
+            # At the end of a stage the discriminators go on learning, so that they follow the network.
+            self.texture.set_lr(self.stage.discriminator_lr * min(factor + LAST_DISCRIMINATOR_RATE, 1))
 
     def clip_gradients(self) -> Tensor:
         """Limit the gradient's norm, if the configuration has a limit, and return its value before that."""
         norm = self.fabric.clip_gradients(
-            self.net, self._optimizer, max_norm=self.config.clip_norm or math.inf, error_if_nonfinite=False
+            self.net, self._optimizers[0], max_norm=self.stage.clip_norm or math.inf, error_if_nonfinite=False
         )
         assert norm is not None
         return norm
 
     def validate(self, batches: list[Batch], writer: SummaryWriter) -> str:
-        """Log PSNR for each bin of hole ratios and a contact sheet, keep the best average; return a line."""
-        average: PConvUNet = self.averaged.module  # type: ignore[assignment]
-        levels = psnr_by_bin(average, batches, self.fabric.device)
-        mean = sum(levels) / len(levels)
+        """Log PSNR for each bin of hole ratios, the Gram distance where VGG-16 is there, and a contact sheet.
+
+        Keeps the model with the best mean PSNR of the stage; returns a line.
+        """
+        model = self.model()
+        figures = measured_by_bin(model, batches, self.fabric.device, self.vgg)
+        mean = sum(figures.psnr) / len(figures.psnr)
         sheet = contact_sheet(
-            average,
+            model,
             torch.stack([batch.images[0] for batch in batches]),
             torch.stack([batch.valid[0] for batch in batches]),
             self.fabric.device,
         )
+        line = "validation PSNR  " + "  ".join(f"{level:.2f}" for level in figures.psnr) + f"  mean {mean:.2f} dB"
         with writing_run(self.out):
-            for (low, high), level in zip(RATIO_BINS, levels, strict=True):
+            for (low, high), level in zip(RATIO_BINS, figures.psnr, strict=True):
                 writer.add_scalar(f"psnr/{low:g}-{high:g}", level, self.step)
             writer.add_scalar("psnr/mean", mean, self.step)
+            if figures.gram is not None:
+                writer.add_scalar("gram_distance", figures.gram, self.step)
+                line += f"  Gram distance {figures.gram:.3f}"
             with replacing(self.out / f"step-{self.step:07d}.png") as temporary:
                 sheet.save(temporary)
             writer.add_image("sheet", np.asarray(sheet), self.step, dataformats="HWC")
             if mean > self.best:
                 self.best = mean
-                self.save_average(self.out / BEST_FILE)
-        return "validation PSNR  " + "  ".join(f"{level:.2f}" for level in levels) + f"  mean {mean:.2f} dB"
+                self.save_model(self.out / BEST_FILE)
+        return line
 
 
-def new_network(config: TrainConfig) -> PConvUNet:
-    """The preset's network with fresh weights; a plain one is trained in the same way, by the same calls."""
-    preset = PRESETS[config.model]
+def _same_training(before: Stage, stage: Stage) -> bool:
+    """Whether the network and the optimisers of ``before`` go on in ``stage``."""
+    return (before.network, before.optimizer, before.betas) == (stage.network, stage.optimizer, stage.betas)
+
+
+def new_network(config: TrainConfig, stage: Stage) -> PConvUNet:
+    """The stage's network with fresh weights; a plain one is trained in the same way, by the same calls."""
+    network = config.network(stage)
     if config.convolution == "partial":
-        return PConvUNet(preset)
+        return PConvUNet(network)
     fill = FILLS[config.convolution.removeprefix("plain-")]
-    return cast(PConvUNet, PlainUNet(plain_config(preset, fill)))
+    return cast(PConvUNet, PlainUNet(plain_config(network, fill)))
 
 
-def plain_config(preset: UNetConfig, fill: tuple[float, ...]) -> PlainConfig:
-    """The configuration of a plain network with the channels, kernels and activations of ``preset``."""
-    paper = replace(preset, surface="none", surface_skip=False, surface_levels=(), blocks=(), noise_levels=0)
+def plain_config(network: UNetConfig, fill: tuple[float, ...]) -> PlainConfig:
+    """The configuration of a plain network with the channels, kernels and activations of ``network``."""
+    paper = replace(network, surface="none", surface_skip=False, surface_levels=(), blocks=(), noise_levels=0)
     return PlainConfig(**vars(paper), fill=fill)
+
+
+def inner_convolutions(net: nn.Module) -> set[str]:
+    """The names of the convolution weights that Muon takes: all but the first and the last layer's.
+
+    Those two see or make the image's few channels, and their updates must not be orthogonal.
+    """
+    weights = [name for name, module in net.named_modules() if isinstance(module, nn.Conv2d)]
+    ends = {weights[0], next(name for name in reversed(weights) if name.startswith("decoder"))}
+    return {f"{name}.weight" for name in weights if name not in ends}
+
+
+def mixture(weights: Mapping[str, Tensor], begun_from: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:
+    """``share`` times ``weights`` plus the rest of ``begun_from``.
+
+    What ``begun_from`` has not counts there as a part that changes nothing: a residual block whose second norm is 0,
+    a noise input of strength 0.
+    """
+    mixed = dict(weights)
+    for name, value in weights.items():
+        if not value.is_floating_point():
+            continue
+        if name in begun_from:
+            mixed[name] = torch.lerp(begun_from[name].to(value), value, share)
+        elif name.endswith(("noise.strength", "second_norm.weight", "second_norm.bias")):
+            mixed[name] = share * value
+    return mixed
 
 
 def ema_update(decay: float) -> Any:

@@ -23,7 +23,7 @@ from pconv.images.reading import photo_size
 from pconv.masks.strokes import irregular_hole
 from pconv.training.config import Stage
 from pconv.training.crops import cut, decode, draw_square, reduction_for
-from pconv.training.data import DrawHole, Sample, ShardPosition, to_sample
+from pconv.training.data import DrawHole, Sample, ShardPosition, to_sample, varied
 
 TRIES = 3
 """How often a shard is read that cannot be, a second apart and then two, since networks fail for short times."""
@@ -115,7 +115,7 @@ class ShardedPhotos(IterableDataset[Sample]):
         size = photo_size(content, name)
         square = draw_square(*size, self.stage.size, self.stage.smallest_zoom, generator)
         photo = decode(content, size, reduction_for(square.side, self.stage.size), name)
-        return cut(photo, square, self.stage.size)
+        return varied(cut(photo, square, self.stage.size), self.stage, generator)
 
 
 def _read_shard(shard: str, unreadable: list[str]) -> list[tuple[str, bytes]]:

@@ -34,8 +34,8 @@ def contact_sheet(network: PConvUNet, images: Tensor, valid: Tensor, device: tor
 
 def save_bad_batch(micro_batches: Sequence[Batch], out: Path, rank: int) -> Path:
     """Keep a batch for a look: its tensors (.pt), and an image of them, whose path is returned."""
-    images = torch.cat([batch.images for batch in micro_batches])
-    valid = torch.cat([batch.valid for batch in micro_batches])
+    images = torch.cat([batch.images for batch in micro_batches]).cpu()
+    valid = torch.cat([batch.valid for batch in micro_batches]).cpu()
     path = out / f"bad-batch-{rank}.png"
     with replacing(path.with_suffix(".pt")) as temporary:
         torch.save({"images": images, "valid": valid}, temporary)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,9 +16,12 @@ from pconv.masks.strokes import RATIO_BINS, irregular_hole
 from pconv.nn.unet import PConvUNet, composite
 from pconv.training.crops import central_square, cut, decode, reduction_for
 from pconv.training.data import Batch, Sample, stack, to_sample
+from pconv.training.features import VGG16Features
+from pconv.training.losses import gram_distance
 
 HOLD_OUT_EVERY = 50
 PER_BIN = 8
+GRAM_POOLS = 2
 
 
 def hold_out(photos: list[Path]) -> tuple[list[Path], list[Path]]:
@@ -64,16 +68,32 @@ def validation_set(photos: Sequence[Path], size: int, seed: int, notes: list[str
     return [stack([sample(b, n) for n in range(PER_BIN)]) for b in range(len(RATIO_BINS))]
 
 
+class Figures(NamedTuple):
+    """Attributes:
+    psnr: mean PSNR of the composites of each bin, dB.
+    gram: mean Gram distance inside the hole (``pconv.training.losses.gram_distance``); None without VGG-16.
+    """
+
+    psnr: list[float]
+    gram: float | None
+
+
 @torch.no_grad()
-def psnr_by_bin(network: PConvUNet, batches: Sequence[Batch], device: torch.device) -> list[float]:
-    """Mean PSNR in dB of the composites of each batch, in fp32, evaluation mode."""
+def measured_by_bin(
+    network: PConvUNet, batches: Sequence[Batch], device: torch.device, vgg: VGG16Features | None = None
+) -> Figures:
+    """How good the composites of each batch are, in fp32, evaluation mode."""
     was_training = network.training
     network.eval()
-    means = []
+    levels: list[float] = []
+    grams: list[float] = []
     for batch in batches:
         truth, valid = batch.images.to(device).float() / 255, batch.valid.to(device)
         filled = composite(truth, network(truth, valid).clamp(0, 1), valid)
         pairs = zip(filled.cpu().numpy(), truth.cpu().numpy(), strict=True)
-        means.append(float(np.mean([psnr(image, true_image, peak=1.0) for image, true_image in pairs])))
+        levels.append(float(np.mean([psnr(image, true_image, peak=1.0) for image, true_image in pairs])))
+        if vgg is not None:
+            features, truth_features = vgg(filled, GRAM_POOLS), vgg(truth, GRAM_POOLS)
+            grams.append(gram_distance(features, truth_features, (~valid).float()).nanmean().item())
     network.train(was_training)
-    return means
+    return Figures(levels, float(np.nanmean(grams)) if grams else None)

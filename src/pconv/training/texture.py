@@ -1,0 +1,299 @@
+"""The terms that make texture: they compare a fill with the truth as a kind of material, not pixel by pixel.
+
+Where nothing can be known, the best guess of each pixel is a mean, which is fog. These terms ask for the right
+distribution of features instead. The network needs noise inputs (``UNetConfig.noise_levels``) to make texture from.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import astuple, dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from pconv.nn.unet import composite
+from pconv.training.discriminators import FeatureDiscriminators, PatchDiscriminator, hinge_loss, score_at_hole
+from pconv.training.features import VGG16Features, shrunk
+
+POOLS = 2
+"""Of VGG-16 that the terms use."""
+
+PATCH_REACH, FEATURE_REACH = 9, 5
+"""``reach`` of ``hinge_loss`` for the patch discriminator and the feature discriminators, px."""
+
+LEAST_GRADIENT = 4e-3
+"""A neighbour difference of one level of 255: smaller means count as this in ``gradient_distance``."""
+
+TO_YCBCR = ((0.299, 0.587, 0.114), (-0.169, -0.331, 0.5), (0.5, -0.419, -0.081))
+
+
+@dataclass(frozen=True)
+class TextureWeights:
+    """How much each term counts, and what it needs; the defaults are the bundled model's.
+
+    Attributes:
+        perceptual: L1 distance of VGG-16's pool1 and pool2 between composite and truth, weighted by
+            1 / (1 + depth in the hole / perceptual_reach).
+        perceptual_reach: px.
+        sliced_wasserstein: of ``sliced_wasserstein_distance``.
+        gradients: of ``gradient_distance``.
+        adversarial: of the patch discriminator's score.
+        feature_matching: L1 distance of the patch discriminator's features between composite and truth.
+        feature_adversarial: of the feature discriminators' scores.
+
+    Raises:
+        ValueError: a weight is negative or not finite, or perceptual_reach is 0.
+    """
+
+    perceptual: float = 0.2
+    perceptual_reach: float = 8.0
+    sliced_wasserstein: float = 0.12
+    gradients: float = 0.01
+    adversarial: float = 0.06
+    feature_matching: float = 0.5
+    feature_adversarial: float = 0.03
+
+    __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
+
+    def __post_init__(self) -> None:
+        if not all(math.isfinite(value) and value >= 0 for value in astuple(self)) or not self.perceptual_reach:
+            raise ValueError(
+                f"weights of the texture terms must be 0 or more, and perceptual_reach above 0; got {self}"
+            )
+
+
+def sliced_wasserstein_distance(
+    features: Sequence[Tensor], truth_features: Sequence[Tensor], hole: Tensor, points: int = 384, directions: int = 48
+) -> Tensor:
+    """How far the distributions of features inside the hole are apart, summed over the layers.
+
+    ``points`` positions are drawn in the hole from the fill, and as many from the truth. Their features are projected
+    on random directions and sorted (Rabin et al. 2011; Heitz et al. 2021 for texture). The mean |difference| is
+    divided by the truth's mean magnitude. Images count by their share of hole.
+
+    Args:
+        features, truth_features: of each layer, ``(B, C, h, w)``.
+        hole: ``(B, 1, H, W)`` float, 1 = hole.
+    """
+    total = torch.zeros((), device=hole.device)
+    for layer, truth_layer in zip(features, truth_features, strict=True):
+        share = shrunk(hole, layer).flatten(1)
+        axes = torch.randn(layer.shape[1], directions, device=hole.device)
+        axes = axes / axes.norm(dim=0)
+        fill, truth = (
+            _projected(each, torch.multinomial(share + 1e-7, points, replacement=True), axes)
+            for each in (layer, truth_layer.detach())
+        )
+        distance = (fill - truth).abs().mean((1, 2)) / truth.abs().mean((1, 2)).clamp(min=0.01)
+        weight = share.mean(1)
+        total = total + (distance * weight).sum() / weight.sum().clamp(min=1e-6)
+    return total
+
+
+def _projected(features: Tensor, places: Tensor, axes: Tensor) -> Tensor:
+    """Features ``(B, C, h, w)`` at ``places`` ``(B, N)`` along ``axes`` ``(C, K)``, sorted: ``(B, N, K)``."""
+    columns = features.flatten(2).transpose(1, 2).float()
+    chosen = columns.gather(1, places[..., None].expand(-1, -1, columns.shape[2]))
+    return (chosen @ axes).sort(1)[0]
+
+
+def gradient_distance(filled: Tensor, truth: Tensor, hole: Tensor, points: int = 512) -> Tensor:
+    """How far the distributions of neighbour differences inside the hole are apart: it acts against coloured speckle.
+
+    The Wasserstein distance, in one dimension, of ``points`` differences for each of Y, Cb and Cr, horizontal and
+    vertical, divided by the truth's mean magnitude. Images count by their share of hole.
+
+    Args:
+        filled, truth: ``(B, 3, H, W)`` RGB with values in 0..1.
+        hole: ``(B, 1, H, W)`` float, 1 = hole.
+    """
+    to_ycbcr = torch.tensor(TO_YCBCR, device=hole.device)
+    total = torch.zeros((), device=hole.device)
+    for dim in (2, 3):
+        length = hole.shape[dim] - 1
+        inside = (hole.narrow(dim, 1, length) * hole.narrow(dim, 0, length)).flatten(1)
+        samples = []
+        for image in (filled, truth):
+            places = torch.multinomial(inside + 1e-7, points, replacement=True)[:, None].expand(-1, 3, -1)
+            steps = torch.einsum("oc,bchw->bohw", to_ycbcr, image.float()).diff(dim=dim).flatten(2)
+            samples.append(steps.gather(2, places).sort(2)[0])
+        fill, wanted = samples
+        relative = (fill - wanted).abs().mean(2) / wanted.abs().mean(2).clamp(min=LEAST_GRADIENT)
+        weight = inside.mean(1)
+        total = total + (relative.clamp(max=4).mean(1) * weight).sum() / weight.sum().clamp(min=1e-3) / 2
+    return total
+
+
+def draw_windows(hole: Tensor) -> Callable[[Tensor], Tensor]:
+    """Draw, for each image, a window of half its size around a random hole pixel.
+
+    VGG-16's features of the whole image would cost four times as much, and most of them would be known.
+
+    Args:
+        hole: ``(B, 1, H, W)`` float, 1 = hole.
+
+    Returns:
+        A function that cuts the windows: from ``(B, C, H, W)`` to ``(B, C, H // 2, W // 2)``.
+    """
+    height, width = hole.shape[2:]
+    tall, wide = height // 2, width // 2
+    middle = torch.multinomial(hole.flatten(1) + 1e-7, 1)[:, 0]
+    # The pixel lies somewhere in the window's inner half, not always in its centre.
+    shift = [
+        torch.randint(-(length // 4), length // 4 + 1, middle.shape, device=hole.device) for length in (tall, wide)
+    ]
+    tops = (middle // width - tall // 2 + shift[0]).clamp(0, height - tall).tolist()
+    lefts = (middle % width - wide // 2 + shift[1]).clamp(0, width - wide).tolist()
+
+    def cut(images: Tensor) -> Tensor:
+        windows = [
+            image[:, top : top + tall, left : left + wide]
+            for image, top, left in zip(images, tops, lefts, strict=True)
+        ]
+        return torch.stack(windows)
+
+    return cut
+
+
+class TextureLoss(nn.Module):
+    """The weighted sum of the texture terms, with the discriminators that two of them need.
+
+    Each call first trains the discriminators by one step, so it belongs into a training step.
+
+    Args:
+        weights: of the terms.
+        features: VGG-16 with trained weights, two blocks at least.
+        average: where many processes train, gives a tensor's mean over them; the discriminators' gradients need it.
+
+    Raises:
+        ValueError: VGG-16 has fewer blocks.
+    """
+
+    def __init__(
+        self, weights: TextureWeights, features: VGG16Features, average: Callable[[Tensor], Tensor] | None = None
+    ) -> None:
+        super().__init__()
+        if features.blocks < POOLS:
+            raise ValueError(f"the texture terms need {POOLS} blocks of VGG-16, got {features.blocks}")
+        self.weights, self.features, self._average = weights, features, average
+        self.patches, self.on_features = PatchDiscriminator(), FeatureDiscriminators()
+        self.optimizer = torch.optim.AdamW(self._judges(), lr=0.0, betas=(0.5, 0.99), weight_decay=1e-4)
+
+    def _judges(self) -> list[nn.Parameter]:
+        return [*self.patches.parameters(), *self.on_features.parameters()]
+
+    def set_lr(self, lr: float) -> None:
+        """Of the discriminators."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+
+    def saved_state(self) -> dict[str, Any]:
+        """The discriminators and their optimiser, for ``restore``."""
+        return {
+            "patches": self.patches.state_dict(),
+            "on_features": self.on_features.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Become what ``saved_state`` gave.
+
+        Raises:
+            RuntimeError, ValueError, KeyError: it is the state of other discriminators.
+        """
+        self.patches.load_state_dict(state["patches"])
+        self.on_features.load_state_dict(state["on_features"])
+        self.optimizer.load_state_dict(state["optimizer"])
+
+    def forward(
+        self, output: Tensor, truth: Tensor, valid: Tensor, distance: Tensor, readiness: float = 1.0
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Train the discriminators by one step; give the weighted total for the network, and each term by name.
+
+        Args:
+            output: I_out, ``(B, 3, H, W)``, values in 0..1.
+            truth: I_gt.
+            valid: M, ``(B, 1, H, W)`` bool.
+            distance: of each hole pixel to the nearest known one, px, ``(B, 1, H, W)``.
+            readiness: 0 to 1, how far the discriminators' warm-up is; their terms count so much, and those on
+                features only from 1 on.
+        """
+        weights = self.weights
+        hole = (~valid).float()
+        filled = composite(truth, output.float(), valid)
+        cut = draw_windows(hole)
+        inside, seen, wanted = cut(hole), cut(filled), cut(truth)
+        pooled, unpooled = self.features.around_pools(seen, POOLS)
+        with torch.no_grad():
+            truth_pooled, truth_unpooled = self.features.around_pools(wanted, POOLS)
+
+        terms, real_features = self._train_judges(truth, filled.detach(), hole, truth_pooled, pooled, inside)
+
+        # What follows trains the network alone.
+        for parameter in self._judges():
+            parameter.requires_grad_(False)
+        scores, filled_features = self.patches(filled, hole)
+        terms["adversarial"] = -score_at_hole(scores, hole, PATCH_REACH)
+        feature_scores = self.on_features(pooled, inside)
+        terms["feature_adversarial"] = -torch.stack(
+            [score_at_hole(each, inside, FEATURE_REACH) for each in feature_scores]
+        ).mean()
+        for parameter in self._judges():
+            parameter.requires_grad_(True)
+        terms["feature_matching"] = torch.stack(
+            [(a.float() - b.float()).abs().mean() for a, b in zip(filled_features, real_features, strict=True)]
+        ).mean()
+        near = 1 / (1 + cut(distance).float() / weights.perceptual_reach)
+        terms["texture_perceptual"] = torch.stack(
+            [
+                ((a.float() - b.float()).abs() * shrunk(near, a)).mean()
+                for a, b in zip(pooled, truth_pooled, strict=True)
+            ]
+        ).sum()
+        terms["sliced_wasserstein"] = sliced_wasserstein_distance(unpooled, truth_unpooled, inside)
+        terms["gradients"] = gradient_distance(seen, wanted, inside)
+
+        total = (
+            weights.perceptual * terms["texture_perceptual"]
+            + weights.sliced_wasserstein * terms["sliced_wasserstein"]
+            + weights.gradients * terms["gradients"]
+            + readiness * weights.adversarial * terms["adversarial"]
+            + readiness * weights.feature_matching * terms["feature_matching"]
+            + (readiness >= 1) * weights.feature_adversarial * terms["feature_adversarial"]
+        )
+        return total, {name: term.detach() for name, term in terms.items()}
+
+    def _train_judges(
+        self,
+        truth: Tensor,
+        filled: Tensor,
+        hole: Tensor,
+        truth_pooled: Sequence[Tensor],
+        pooled: Sequence[Tensor],
+        inside: Tensor,
+    ) -> tuple[dict[str, Tensor], list[Tensor]]:
+        """One step of the discriminators; their losses, and the patch discriminator's features of the truth."""
+        real, real_features = self.patches(truth, hole)
+        fake, _ = self.patches(filled, hole)
+        on_patches = hinge_loss(real, fake, hole, PATCH_REACH)
+        pairs = zip(
+            self.on_features(truth_pooled, inside),
+            self.on_features([each.detach() for each in pooled], inside),
+            strict=True,
+        )
+        on_features = torch.stack([hinge_loss(real, fake, inside, FEATURE_REACH) for real, fake in pairs]).mean()
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = on_patches + on_features
+        loss.backward()  # type: ignore[no-untyped-call]
+        if self._average:
+            for parameter in self._judges():
+                assert parameter.grad is not None
+                parameter.grad = self._average(parameter.grad)
+            loss = self._average(loss.detach())
+        if bool(loss.isfinite()):
+            self.optimizer.step()
+        losses = {"patch_discriminator": on_patches, "feature_discriminators": on_features}
+        return losses, [each.detach() for each in real_features]
