@@ -66,10 +66,8 @@ def parse_caps(ctx: click.Context, option: click.Parameter, values: tuple[str, .
 @click.option("--per-cell", type=click.IntRange(min=1), help="Pairs in each of the 12 cells.  [default: 20]")
 @size_option(None, "Of generated masks, WIDTHxHEIGHT px.  [default: what fits all photos, 512 at most]")
 @click.option("--vgg", type=PathType, help="VGG-16 weights (.pth or .safetensors) for VGG and Gram distance.")
-@click.option("--lpips", type=PathType, help="torchvision's vgg16 .pth, for LPIPS.")
-@click.option(
-    "--inception", type=PathType, help="torch-fidelity's Inception weights .pth, for FID and Inception score."
-)
+@click.option("--lpips", type=PathType, help="All of VGG-16, torchvision's vgg16 .pth, for LPIPS.")
+@click.option("--inception", type=PathType, help="NVIDIA's inception-2015-12-05.pt, for FID and Inception score.")
 @click.option("--jobs", type=click.IntRange(min=1), help="Processes at a time.  [default: one for each core]")
 @click.option(
     "--time-limit", type=click.FloatRange(min=1), default=300.0, show_default=True, help="Seconds for one fill."
