@@ -1,6 +1,7 @@
 """Does data loading limit training? Images/s of the loader alone, by workers, and what reduced-size decoding gives.
 
     python benchmarks/loader.py --photos MY_PHOTOS
+    python benchmarks/loader.py --photos MY_PHOTOS --recipe default --stage 1
     python benchmarks/loader.py --photos MY_PHOTOS --megapixels 12 --smallest-zoom 0.1
 
 One epoch warms the cache of decoded photos; compare with the images/s that `pconv train` shows. With --megapixels the
@@ -23,7 +24,7 @@ from common import processor
 from PIL import Image
 
 from pconv.images.reading import find_photos
-from pconv.training.config import Stage, TrainConfig
+from pconv.training.config import Stage, TrainConfig, read_config
 from pconv.training.loading import open_data
 
 BATCH = 8
@@ -56,10 +57,24 @@ def enlarged(photos: list[Path], megapixels: float, folder: Path) -> None:
 @click.option("--limit", default=160, show_default=True, help="Photos to use.")
 @click.option("--size", default=256, show_default=True)
 @click.option("--smallest-zoom", default=0.8, show_default=True)
+@click.option("--recipe", help="A configuration whose stage gives size, zoom, holes and colours.")
+@click.option("--stage", "number", default=0, show_default=True, help="Number of that stage.")
 @click.option("--megapixels", type=float, help="Enlarge the photos to this first.")
-def main(photos: Path, limit: int, size: int, smallest_zoom: float, megapixels: float | None) -> None:
+def main(
+    photos: Path,
+    limit: int,
+    size: int,
+    smallest_zoom: float,
+    recipe: str | None,
+    number: int,
+    megapixels: float | None,
+) -> None:
     chosen = find_photos(photos)[:limit]
-    stage = Stage(steps=2 * (limit // BATCH), size=size, batch_size=BATCH, lr=1.0, smallest_zoom=smallest_zoom)
+    stage = Stage(steps=1, size=size, batch_size=BATCH, lr=1.0, smallest_zoom=smallest_zoom)
+    if recipe:
+        stage = read_config(recipe, [f"photos={photos}"]).stages[number]
+        size = stage.size
+    stage = stage.model_copy(update={"steps": 2 * (limit // BATCH), "batch_size": BATCH})
     machine = f"{processor()}, {torch.get_num_threads()} threads"
     print(f"{size} px crops of {limit} photos, {machine}; images/s in the first and the second epoch\n")
     found: dict[str, list[float]] = {}
@@ -68,8 +83,8 @@ def main(photos: Path, limit: int, size: int, smallest_zoom: float, megapixels: 
         if megapixels:
             enlarged(chosen, megapixels, folder)
         else:
-            for number, path in enumerate(chosen):
-                (folder / f"{number:04d}{path.suffix}").symlink_to(path.resolve())
+            for index, path in enumerate(chosen):
+                (folder / f"{index:04d}{path.suffix}").symlink_to(path.resolve())
         for workers in (1, 2):
             found[f"{workers} worker(s)"] = rates(folder, stage, workers, 2.0)
         if megapixels:

@@ -38,3 +38,10 @@ class EvaluationError(PconvError):
 
 class DownloadError(PconvError):
     """A file could not be downloaded, or is not the one that was meant."""
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether PyTorch says that memory is short: CUDA by a class of its own, MPS and the CPU by a sentence."""
+    return (
+        type(error).__name__ == "OutOfMemoryError" or "out of memory" in str(error) or "allocate memory" in str(error)
+    )

@@ -157,6 +157,36 @@ def test_a_diverged_run_keeps_its_last_good_state(config, tmp_path):
     assert all(value.isfinite().all() for value in weights(model).values())
 
 
+def test_memory_that_is_short_ends_the_run_with_what_to_lower(config, tmp_path, monkeypatch):
+    class Large(PConvUNet):
+        def forward(self, image, valid):
+            if self.training and Large.calls == 3:
+                torch.empty(2**60, dtype=torch.uint8)
+            Large.calls += self.training
+            return super().forward(image, valid)
+
+    Large.calls = 0
+    monkeypatch.setattr("pconv.training.run.PConvUNet", Large)
+    with pytest.raises(TrainingError, match=r"out of memory in stage 0: lower its batch_size \(2\) or size \(32\)"):
+        train(config.model_copy(update={"save_every": 2}), tmp_path / "run")
+    assert load_state(tmp_path / "run")["step"] == 2
+
+
+def test_fewer_photos_than_workers_are_enough(config, tmp_path):
+    outcome = train(longer(config, 2).model_copy(update={"workers": 4}), tmp_path / "run")
+    assert outcome.steps == 2
+
+
+def test_masks_of_other_sizes_than_the_crops_are_taken(config, tmp_path):
+    (tmp_path / "masks").mkdir()
+    for number, (width, height) in enumerate(((20, 30), (300, 64), (33, 500))):
+        mask = np.zeros((height, width), dtype=np.uint8)
+        mask[height // 3 : height // 2, width // 3 : width // 2] = 255
+        Image.fromarray(mask).save(tmp_path / "masks" / f"{number}.png")
+    masked = longer(config, 3).model_copy(update={"masks": tmp_path / "masks", "mask_polarity": "white-hole"})
+    assert train(masked, tmp_path / "run").steps == 3
+
+
 def train_until(config, out, step):
     """Train, asked to stop by Ctrl-C during the step that ends as number ``step``."""
 

@@ -1,5 +1,7 @@
 """Stages with networks, optimisers and mixtures of their own."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -186,6 +188,18 @@ def test_auto_takes_bf16_where_it_was_measured_to_be_faster(config, monkeypatch)
     monkeypatch.undo()
     machines.bf16_speedup.cache_clear()
     assert machines.bf16_speedup(torch.device("cpu")) > 0
+
+
+def test_a_compiled_network_trains_and_saves_under_the_same_names(config, tmp_path, monkeypatch):
+    """Captured by TorchDynamo and run eagerly: the same weights as without, and no compiler is needed."""
+    short = until(config, 2)
+    plain, *_ = train(short, tmp_path / "plain")
+    captured = partial(torch.compile, backend="eager")
+    monkeypatch.setattr("pconv.training.loop.torch.compile", captured)
+    compiled, *_ = train(short.model_copy(update={"compile": True}), tmp_path / "compiled")
+    for (name, a), b in zip(weights(plain).items(), weights(compiled).items(), strict=True):
+        assert name == b[0]
+        assert torch.allclose(a, b[1], atol=1e-5), name
 
 
 def test_texture_without_vggs_weights_says_what_to_do(config, tmp_path):

@@ -20,7 +20,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from pconv.errors import DeviceMemoryError, InputError, ModelError
+from pconv.errors import DeviceMemoryError, InputError, ModelError, is_out_of_memory
 from pconv.models import BUNDLED, CHECKPOINT, DEFAULT_MODEL, GRAPH, GRAPH_FORMAT, check_format, find_model
 
 PRECISIONS = ("auto", "fp32", "bf16")
@@ -222,7 +222,7 @@ class TorchBackend:
             filled: NDArray[np.float32] = torch.where(hole, output.clamp(0, 1), image).cpu().numpy()
             return filled
         except RuntimeError as error:
-            if not _out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
             raise DeviceMemoryError(f"{self.device} has too little memory: {error}") from error
 
@@ -318,13 +318,6 @@ def _threads() -> int:
     jobs; 0, each backend's own choice, where it is not set."""
     wanted = os.environ.get("OMP_NUM_THREADS", "")
     return int(wanted) if wanted.isdecimal() else 0
-
-
-def _out_of_memory(error: RuntimeError) -> bool:
-    """CUDA says it with a class of its own, MPS and the CPU with a sentence."""
-    return (
-        type(error).__name__ == "OutOfMemoryError" or "out of memory" in str(error) or "allocate memory" in str(error)
-    )
 
 
 class _Graph:

@@ -14,7 +14,7 @@ from lightning_fabric.wrappers import _FabricModule
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
-from pconv.errors import TrainingError
+from pconv.errors import TrainingError, is_out_of_memory
 from pconv.images.reading import MAX_NAMED, some
 from pconv.signals import StopRequest, stop_on_signal
 from pconv.training.checkpoint import MODEL_FILE, STATE_FILE, load_state, writing_run
@@ -27,6 +27,7 @@ from pconv.training.machines import gathered, leave, precision_note, reduced, st
 from pconv.training.progress import TrainingProgress
 from pconv.training.run import BATCH_NORMS, Run
 from pconv.training.sheet import save_bad_batch
+from pconv.training.texture import POOLS as TEXTURE_POOLS
 from pconv.training.validation import validation_set
 
 CONFIG_FILE = "config.toml"
@@ -60,7 +61,8 @@ def train(config: TrainConfig, out: Path, resume: bool = False) -> Outcome:
 
     Raises:
         TrainingError: ``out`` holds a run already, there is nothing to resume, data or VGG-16's weights cannot be
-            read, ``out`` cannot be written, a loader worker died, or the loss is not finite ten times in a row.
+            read, ``out`` cannot be written, a loader worker died, memory is short, or the loss is not finite ten times
+            in a row.
         InputError: no such device, or masks that cannot be understood.
     """
     fabric = start_fabric(config)
@@ -76,7 +78,8 @@ def train(config: TrainConfig, out: Path, resume: bool = False) -> Outcome:
     vgg = None
     if any(stage.needs_features for stage in config.stages):
         with fabric.rank_zero_first(local=True):  # one download, not one for each process
-            vgg = load_vgg(config.vgg).to(fabric.device)
+            blocks = 3 if any(stage.loss.needs_features for stage in config.stages) else TEXTURE_POOLS
+            vgg = load_vgg(config.vgg, blocks).to(fabric.device)
     run = Run(config, out, fabric, vgg)
     notes = list(data.notes)
     if config.precision == "auto":
@@ -122,7 +125,15 @@ def train(config: TrainConfig, out: Path, resume: bool = False) -> Outcome:
                     run.set_lr(rate_factor(stage, step))
                     readiness = min((step + 1) / (stage.warmup_steps + 1), 1)
                     micro_batches = feed.take()
-                    scalars, good, stopped = train_step(run, net, loss, micro_batches, stop, readiness, feed.fetch)
+                    try:
+                        scalars, good, stopped = train_step(run, net, loss, micro_batches, stop, readiness, feed.fetch)
+                    except RuntimeError as error:
+                        if not is_out_of_memory(error):
+                            raise
+                        raise TrainingError(
+                            f"out of memory in stage {number}: lower its batch_size ({stage.batch_size}) or size "
+                            f"({stage.size}), or raise accumulate ({config.accumulate}), and --resume"
+                        ) from error
                     for batch in micro_batches:
                         loader.used(batch)
                     run.step += 1

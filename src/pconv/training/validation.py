@@ -14,7 +14,7 @@ from pconv.images.psnr import psnr
 from pconv.images.reading import photo_size, some
 from pconv.masks.strokes import RATIO_BINS, irregular_hole
 from pconv.nn.unet import PConvUNet, composite
-from pconv.training.crops import central_square, cut, decode, reduction_for
+from pconv.training.crops import Pixels, central_square, cut, decode, reduction_for
 from pconv.training.data import Batch, Sample, stack, to_sample
 from pconv.training.features import VGG16Features
 from pconv.training.losses import gram_distance
@@ -40,9 +40,27 @@ def validation_set(photos: Sequence[Path], size: int, seed: int, notes: list[str
     Raises:
         TrainingError: no photo can be read.
     """
-    squares: list[np.ndarray] = []
+    squares = squares_of(photos, size, PER_BIN * len(RATIO_BINS), notes)
+
+    def sample(bin_number: int, number: int) -> Sample:
+        generator = np.random.default_rng([seed, 4, bin_number, number])
+        pixels = squares[(bin_number + number * len(RATIO_BINS)) % len(squares)]
+        return to_sample(pixels, irregular_hole(size, size, RATIO_BINS[bin_number], generator=generator))
+
+    return [stack([sample(b, n) for n in range(PER_BIN)]) for b in range(len(RATIO_BINS))]
+
+
+def squares_of(photos: Sequence[Path], size: int, wanted: int, notes: list[str] | None = None) -> list[Pixels]:
+    """Central squares ``(size, size, 3)`` of up to ``wanted`` photos, spread over all.
+
+    Args:
+        notes: gets a sentence on the photos that were tried and cannot be read.
+
+    Raises:
+        TrainingError: no photo can be read.
+    """
+    squares: list[Pixels] = []
     unreadable: dict[str, None] = {}
-    wanted = PER_BIN * len(RATIO_BINS)
     step = max(len(photos) // wanted, 1)
     for path in [*photos[::step], *photos[1::step]]:
         try:
@@ -59,13 +77,7 @@ def validation_set(photos: Sequence[Path], size: int, seed: int, notes: list[str
         )
     if unreadable and notes is not None:
         notes.append(f"{len(unreadable)} files left out of the validation: {some(list(unreadable), '; ')}")
-
-    def sample(bin_number: int, number: int) -> Sample:
-        generator = np.random.default_rng([seed, 4, bin_number, number])
-        pixels = squares[(bin_number + number * len(RATIO_BINS)) % len(squares)]
-        return to_sample(pixels, irregular_hole(size, size, RATIO_BINS[bin_number], generator=generator))
-
-    return [stack([sample(b, n) for n in range(PER_BIN)]) for b in range(len(RATIO_BINS))]
+    return squares
 
 
 class Figures(NamedTuple):

@@ -1,0 +1,156 @@
+"""What do the paper's ideas gain in 20 minutes on one core? Trains networks on equal crops, and fills the same holes.
+
+    python benchmarks/comparisons.py plain --photos MY_PHOTOS --test OTHER_PHOTOS -o runs/comparisons
+    python benchmarks/comparisons.py rectangles --photos MY_PHOTOS --test OTHER_PHOTOS -o runs/comparisons
+    python benchmarks/comparisons.py paper --photos MY_PHOTOS --test OTHER_PHOTOS -o runs/comparisons --vgg VGG16
+
+plain: partial against plain convolutions whose holes are filled with the mean. rectangles: irregular holes against one
+rectangle per crop. paper: the default recipe against the paper's network and loss, the same time instead of the same
+crops. Trainings that are done are not repeated. A table in Markdown comes last.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple, cast
+
+import click
+import numpy as np
+import torch
+from common import processor
+
+from pconv.images.reading import find_photos
+from pconv.masks.strokes import RATIO_BINS, irregular_hole
+from pconv.nn.checkpoint import load_network
+from pconv.nn.plain import load_plain
+from pconv.nn.unet import PConvUNet
+from pconv.training.data import Batch, stack, to_sample
+from pconv.training.features import load_vgg
+from pconv.training.holes import rectangle_hole
+from pconv.training.validation import measured_by_bin, squares_of
+
+TEST_SIZE = 256
+PER_BIN = 20
+
+
+class Variant(NamedTuple):
+    """One training: its name in the table, its configuration, and changes to it."""
+
+    name: str
+    config: str
+    overrides: tuple[str, ...] = ()
+
+
+PAPER_ROW = ("stages.0.size=256", "stages.0.batch_size=6", "precision=auto")
+COMPARISONS: dict[str, tuple[Variant, ...]] = {
+    "plain": (
+        Variant("partial convolutions", "ablation"),
+        Variant("plain convolutions, hole filled with the mean", "ablation", ("convolution=plain-imagenet-mean",)),
+    ),
+    "rectangles": (
+        Variant("irregular holes", "ablation", ("stages.0.holes=irregular", "stages.0.dense_thin_share=0")),
+        Variant("rectangles", "ablation", ("stages.0.holes=rectangle", "stages.0.dense_thin_share=0")),
+    ),
+    "paper": (
+        Variant("the default network and recipe, 128 px", "default"),
+        Variant("the paper's network and loss, 256 px", "paper", PAPER_ROW),
+    ),
+}
+HOLES = {"irregular": irregular_hole, "rectangle": rectangle_hole}
+
+
+def trained(variant: Variant, seed: int, folder: Path, photos: Path, vgg: Path | None, minutes: float | None) -> float:
+    """Train ``variant`` in a process of its own on one core; the minutes it took, also where it was done before."""
+    took = folder / "minutes.txt"
+    if not took.exists():
+        call = [sys.executable, "-m", "pconv", "train", variant.config, *variant.overrides, f"photos={photos}"]
+        call += [f"seed={seed}", "--out", str(folder), *(["--vgg", str(vgg)] if vgg else [])]
+        folder.mkdir(parents=True, exist_ok=True)
+        begun = time.perf_counter()
+        with (folder / "log.txt").open("w") as log:
+            run = subprocess.Popen(call, stderr=log, stdout=log, env={**os.environ, "OMP_NUM_THREADS": "1"})
+            try:
+                run.wait(None if minutes is None else 60 * minutes)
+            except subprocess.TimeoutExpired:
+                run.send_signal(signal.SIGTERM)  # the step ends and the model is saved
+                run.wait()
+        if run.returncode not in (0, 128 + signal.SIGTERM):
+            raise click.ClickException(f"the training ended with exit code {run.returncode}: see {folder / 'log.txt'}")
+        took.write_text(f"{(time.perf_counter() - begun) / 60:.1f}")
+    return float(took.read_text())
+
+
+def test_batches(photos: Sequence[Path], holes: str) -> list[Batch]:
+    """``PER_BIN`` central squares for each bin of hole ratios."""
+    squares = squares_of(photos, TEST_SIZE, PER_BIN * len(RATIO_BINS))
+    draw = HOLES[holes]
+    batches = []
+    for number, ratio in enumerate(RATIO_BINS):
+        generators = [np.random.default_rng([7, number, n]) for n in range(PER_BIN)]
+        batches.append(
+            stack(
+                [
+                    to_sample(
+                        squares[(number + n * len(RATIO_BINS)) % len(squares)],
+                        draw(TEST_SIZE, TEST_SIZE, ratio, generator=generator),
+                    )
+                    for n, generator in enumerate(generators)
+                ]
+            )
+        )
+    return batches
+
+
+@click.command()
+@click.argument("comparison", type=click.Choice(list(COMPARISONS)))
+@click.option("--photos", type=click.Path(path_type=Path, exists=True), required=True, help="To train on.")
+@click.option("--test", type=click.Path(path_type=Path, exists=True), required=True, help="Folder of other photos.")
+@click.option("-o", "--output", "out", type=click.Path(path_type=Path), required=True, help="Folder for the runs.")
+@click.option("--vgg", type=click.Path(path_type=Path, exists=True), help="VGG-16 weights; adds the Gram distance.")
+@click.option("--seeds", default=2, show_default=True, help="Trainings of each kind.")
+@click.option("--jobs", default=2, show_default=True, help="Trainings at once, one core each.")
+@click.option("--minutes", default=20.0, show_default=True, help="Of each training of the paper comparison.")
+def main(
+    comparison: str, photos: Path, test: Path, out: Path, vgg: Path | None, seeds: int, jobs: int, minutes: float
+) -> None:
+    jobs_of = [(variant, seed) for seed in range(1, seeds + 1) for variant in COMPARISONS[comparison]]
+    folders = {
+        (v.name, seed): out / comparison / f"{v.name.split(',')[0].replace(' ', '-')}-{seed}" for v, seed in jobs_of
+    }
+    limit = minutes if comparison == "paper" else None
+    with ThreadPoolExecutor(jobs) as pool:
+        took = list(
+            pool.map(
+                lambda job: trained(job[0], job[1], folders[job[0].name, job[1]], photos, vgg, limit),
+                jobs_of,
+            )
+        )
+
+    kinds = tuple(HOLES) if comparison == "rectangles" else ("irregular",)
+    batches = {kind: test_batches(find_photos(test), kind) for kind in kinds}
+    features = load_vgg(vgg, 2) if vgg else None
+    bins = " | ".join(f"{low:g}-{high:g}" for low, high in RATIO_BINS)
+    print(f"{processor()}, one core for each training; PSNR of the composite in dB, {TEST_SIZE} px\n")
+    print(f"| trained with | seed | minutes | test holes | {bins} | mean | Gram distance |")
+    print("|---" * (len(RATIO_BINS) + 6) + "|")
+    for (variant, seed), minutes_taken in zip(jobs_of, took, strict=True):
+        path = folders[variant.name, seed] / "model.safetensors"
+        plain = any(each.startswith("convolution=plain") for each in variant.overrides)
+        network = cast(PConvUNet, load_plain(path)) if plain else load_network(path)[0]
+        for kind in kinds:
+            figures = measured_by_bin(network, batches[kind], torch.device("cpu"), features)
+            levels = " | ".join(f"{level:.2f}" for level in figures.psnr)
+            gram = "" if figures.gram is None else f"{figures.gram:.3f}"
+            mean = np.mean(figures.psnr)
+            print(f"| {variant.name} | {seed} | {minutes_taken:.0f} | {kind} | {levels} | {mean:.2f} | {gram} |")
+
+
+if __name__ == "__main__":
+    main()
