@@ -41,6 +41,9 @@ def convert_padding(model: AnyModule) -> AnyModule:
     "same" included. Only the class of a convolution changes: parameters, buffers, hooks, names and sharing stay, so
     checkpoints and optimisers go on working. Convolutions without padding have nothing to convert.
 
+    A network that was trained with zeros has larger errors at the border until it is trained further
+    (docs/padding.md).
+
     What pads and is left unchanged is named in one ``UserWarning``, each module with its reason:
 
     * convolutions with another padding mode, such as "reflect";
