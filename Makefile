@@ -27,12 +27,14 @@ check: $(VENV)/.ready-dev
 	$(BIN)/mypy
 	tests/page/check_types.sh
 
-docs: $(VENV)/.ready-docs
+# With the live demo in site/demo. Without a network: make docs PAGE_OPTIONS="--runtime FILE.tgz ..."
+docs: $(VENV)/.ready-docs $(VENV)/.ready-dev
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	$(BIN)/pconv page -o site/demo $(PAGE_OPTIONS)
 
 # The page without a server (docs/guides/static-page.md), into page-site/.
 page: $(VENV)/.ready-dev
-	$(BIN)/pconv page -o page-site
+	$(BIN)/pconv page -o page-site $(PAGE_OPTIONS)
 
 bench: $(VENV)/.ready-bench
 	for each in layer network train_step inference hole_share holes cold_start peers sizes large batch serve; do \

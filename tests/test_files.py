@@ -1,8 +1,9 @@
 import os
+from pathlib import Path
 
 import pytest
 
-from pconv.files import replacing
+from pconv.files import replacing, replacing_folder
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -53,3 +54,37 @@ def test_a_library_that_replaces_the_temporary_file_does_not_change_its_mode(tmp
     finally:
         os.umask(before)
     assert target.stat().st_mode & 0o777 == expected
+
+
+def test_a_folder_is_replaced_as_a_whole_or_not_at_all(tmp_path):
+    target = tmp_path / "site"
+    with replacing_folder(target) as new:
+        (new / "a").write_text("1")
+        assert not target.exists()
+    target.chmod(0o750)
+    with pytest.raises(NotADirectoryError), replacing_folder(target) as new:
+        (new / "a" / "b").write_text((target / "a" / "b").read_text())
+    assert [path.name for path in target.iterdir()] == ["a"]
+    with replacing_folder(target) as new:
+        (new / "b").write_text("2")
+    assert [path.name for path in target.iterdir()] == ["b"]
+    assert target.stat().st_mode & 0o777 == 0o750
+    assert [path.name for path in tmp_path.iterdir()] == ["site"]
+
+
+def test_a_folder_that_cannot_be_put_in_place_leaves_the_old_one(tmp_path, monkeypatch):
+    target = tmp_path / "site"
+    target.mkdir()
+    (target / "a").touch()
+    rename = Path.rename
+
+    def failing(path, to):
+        if path.name.endswith("-new"):
+            raise PermissionError(13, "no")
+        return rename(path, to)
+
+    monkeypatch.setattr(Path, "rename", failing)
+    with pytest.raises(PermissionError), replacing_folder(target) as new:
+        (new / "b").touch()
+    assert [path.name for path in target.iterdir()] == ["a"]
+    assert [path.name for path in tmp_path.iterdir()] == ["site"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -53,3 +54,30 @@ def replacing_together(targets: Sequence[Path], mark: str = "") -> Iterator[list
     finally:
         for temporary in temporaries:
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing_folder(target: Path) -> Iterator[Path]:
+    """A new folder beside ``target`` to write to; it takes the target's place when the block ends well.
+
+    An existing target goes with all that is in it. If the block raises, it stays as it was, and the new folder goes. A
+    link is followed.
+    """
+    target = Path(os.path.realpath(target))
+    mark = secrets.token_hex(6)
+    new, old = (target.with_name(f".{target.name[:40]}-{mark}-{what}") for what in ("new", "old"))
+    new.mkdir()
+    try:
+        yield new
+        if target.exists():
+            shutil.copymode(target, new)
+            target.rename(old)
+        try:
+            new.rename(target)
+        except OSError:
+            if old.exists():
+                old.rename(target)
+            raise
+    finally:
+        for folder in (new, old):
+            shutil.rmtree(folder, ignore_errors=True)

@@ -33,7 +33,7 @@ http {{
     uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
     server {{
         listen 127.0.0.1:{port};
-        location {prefix} {{ proxy_pass {server}; }}
+        {locations}
     }}
 }}
 """
@@ -84,24 +84,31 @@ def one_seed_address(browser) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def proxy_address(tmp_path_factory) -> Iterator[str]:
     """The page's address at nginx, where the server behind it knows that name."""
-    nginx = shutil.which("nginx", path=os.environ["PATH"] + ":/usr/sbin")
-    if nginx is None:
+    with serving(STUB, "1", "--allow-host", "photos.localhost") as server:
+        location = f"location {PROXY_PREFIX} {{ proxy_pass {server}; }}"
+        with nginx(location, tmp_path_factory.mktemp("nginx")) as port:
+            yield f"http://photos.localhost:{port}{PROXY_PREFIX}"
+
+
+@contextmanager
+def nginx(locations: str, folder: Path) -> Iterator[int]:
+    """nginx with some locations, until the block ends; its port."""
+    program = shutil.which("nginx", path=os.environ["PATH"] + ":/usr/sbin")
+    if program is None:
         missing("no nginx (Debian: apt-get install nginx-light)")
-    folder = tmp_path_factory.mktemp("nginx")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    with serving(STUB, "1", "--allow-host", "photos.localhost") as server:
-        user = "user root;" if os.geteuid() == 0 else ""  # else its workers could not open the folder
-        config = folder / "nginx.conf"
-        config.write_text(NGINX.format(user=user, folder=folder, port=port, prefix=PROXY_PREFIX, server=server))
-        process = subprocess.Popen([nginx, "-e", "stderr", "-p", folder, "-c", config])
-        try:
-            wait_for(port, process)
-            yield f"http://photos.localhost:{port}{PROXY_PREFIX}"
-        finally:
-            process.terminate()
-            process.wait(30)
+    user = "user root;" if os.geteuid() == 0 else ""  # else its workers could not open the folder
+    config = folder / "nginx.conf"
+    config.write_text(NGINX.format(user=user, folder=folder, port=port, locations=locations))
+    process = subprocess.Popen([program, "-e", "stderr", "-p", folder, "-c", config])
+    try:
+        wait_for(port, process)
+        yield port
+    finally:
+        process.terminate()
+        process.wait(30)
 
 
 def wait_for(port: int, process: subprocess.Popen) -> None:

@@ -1,7 +1,9 @@
 // What test_static.py runs in the page: cuts a mask, and fills it with a network that is a formula.
 (async ([height, width, bytes, multiple, memory, feather]) => {
   const { Mask, MEMORY, regions, tileSide, tiles, deepInside, depthSteps, smallerByStrips, neededOfSmaller, surfaceStart,
-          mostPixels, fillHoles } = await import("./browser/tiling.js");
+          mostPixels, fillHoles } = await import(
+    document.querySelector("script[type=module]").src.replace("main.js", "browser/tiling.js")
+  );
   const decoded = Uint8Array.from(atob(bytes), (char) => char.charCodeAt(0));
   const hole = new Mask(height, width, decoded.slice(0, height * width));
   const pixels = decoded.slice(height * width);

@@ -2,10 +2,9 @@
 
 import base64
 import functools
-import hashlib
 import io
 import itertools
-import json
+import re
 import shutil
 import struct
 import tarfile
@@ -15,18 +14,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from conftest import missing
-from desk import pixels_of
+from conftest import missing, nginx
+from desk import Desk, pixels_of
 from PIL import Image, PngImagePlugin
 from web import serving_folder
 
 from pconv import Inpainter
 from pconv.cli import main
-from pconv.cli.page import Package, _tarball
+from pconv.cli.page import PACKAGES, Package, _tarball
+from pconv.errors import DownloadError
+from pconv.images.colour import icc as profiles
+from pconv.images.colour.making import BT709, SRGB, grey_profile, rgb_profile
+from pconv.images.colour.profiles import ByCurves
 from pconv.inpainting.regions import regions, tile_side, tiles
 from pconv.inpainting.scales import deep_inside, depth_steps, needed_of_smaller, smaller_by_strips, surface_start
 from pconv.inpainting.tiles import NetworkRunner, fill_holes
 from pconv.inpainting.windows import ArrayImage
+from pconv.nn.onnx_export import save_onnx
+from pconv.nn.unet import PConvUNet, UNetConfig
 
 pytestmark = pytest.mark.slow
 PHOTOS = Path(__file__).parents[2] / "src" / "pconv" / "evaluation" / "photos"
@@ -40,6 +45,14 @@ def site(browser, tmp_path_factory):
         missing(f"npm's registry is out of reach: {result.output}")
     assert result.exit_code == 0, result.output
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory):
+    """A model of some kilobytes in one ONNX file, without noise inputs."""
+    path = tmp_path_factory.mktemp("model") / "tiny.onnx"
+    save_onnx(PConvUNet(UNetConfig((4, 6), (3, 3), surface="trust")).eval(), path, {})
+    return path
 
 
 @pytest.fixture
@@ -105,6 +118,51 @@ def fill(desk, photo, hole, tmp_path, feather=0):
     name, data = desk.download()
     assert name.endswith("-filled.png")
     return data
+
+
+# The site.
+
+
+def test_the_site_is_small_and_names_its_libraries(site):
+    assert sum(path.stat().st_size for path in site.rglob("*")) <= 32e6
+    (runtime,) = site.glob("*/runtime")
+    assert {path.name for path in runtime.iterdir()} == {name for each in PACKAGES for name in each.files.values()}
+
+
+def test_it_is_built_from_local_files_without_a_network(site, tiny, tmp_path, monkeypatch):
+    tarballs = [_tarball(package, []) for package in PACKAGES]
+    copies = [shutil.copy(path, tmp_path / f"copy-{number}.tgz") for number, path in enumerate(tarballs)]
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "empty"))
+    monkeypatch.setenv("PATH", "")
+
+    def no_network(*_):
+        raise DownloadError("no network")
+
+    monkeypatch.setattr("pconv.models.download.download", no_network)
+    arguments = ["page", "-o", str(tmp_path / "built"), "--model", str(tiny)]
+    result = CliRunner().invoke(main, [*arguments, "--runtime", str(copies[0])])
+    assert result.exit_code == 1
+    assert "give the file with --runtime" in result.output
+    assert not (tmp_path / "built").exists()
+    result = CliRunner().invoke(main, [*arguments, *(part for copy in copies for part in ("--runtime", str(copy)))])
+    assert result.exit_code == 0, result.output
+    for path in site.glob("*/runtime/*"):
+        (mine,) = (tmp_path / "built").glob(f"*/runtime/{path.name}")
+        assert mine.read_bytes() == path.read_bytes()
+
+
+def test_another_model_can_be_put_in(desks, tiny, tmp_path):
+    folder = tmp_path / "site"
+    assert CliRunner().invoke(main, ["page", "-o", str(folder), "--model", str(tiny)]).exit_code == 0
+    pixels = np.asarray(Image.open(PHOTOS / "cat.jpg").convert("RGB"))
+    hole = blob(*pixels.shape[:2], (100, 150, 100, 180))
+    with serving_folder(folder) as web:
+        desk = desks("web_address")
+        desk.go(web.address)
+        filled = pixels_of(fill(desk, as_png(tmp_path / "cat.png", pixels), hole, tmp_path))
+        assert "tiny" in desk.page.locator("#about").text_content()
+        assert desk.page.is_disabled("#another-button")
+    assert np.abs(filled.astype(int) - Inpainter(tiny, backend="onnxruntime")(pixels, hole)).max() <= 2
 
 
 # The same cuts and the same composite as in Python, with a network that is a formula.
@@ -251,6 +309,38 @@ def test_a_jpeg_keeps_profile_and_exif_and_is_turned_once(page, tmp_path, orient
     assert (image.getexif()[0x0112], image.getexif()[0x010F]) == (1, "Camera")
 
 
+def test_a_png_is_turned_once_too(page, tmp_path):
+    from PIL import ImageOps
+
+    pixels = np.random.default_rng(4).integers(0, 256, (60, 90, 3), np.uint8)
+    for orientation in range(1, 9):
+        exif = Image.Exif()
+        exif[0x0112], exif[0x010F] = orientation, "Camera"
+        source = tmp_path / f"turned-{orientation}.png"
+        Image.fromarray(pixels).save(source, exif=exif)
+        upright = np.asarray(ImageOps.exif_transpose(Image.open(source)))
+        hole = blob(*upright.shape[:2], (10, 20, 15, 40))
+        image = Image.open(io.BytesIO(fill(page, source, hole, tmp_path)))
+        assert (np.asarray(image)[~hole] == upright[~hole]).all(), orientation
+        assert (image.getexif()[0x0112], image.getexif()[0x010F]) == (1, "Camera")
+
+
+def test_the_thumbnail_which_shows_what_is_removed_goes(page, tmp_path):
+    thumbnail = io.BytesIO()
+    Image.new("RGB", (16, 16), "red").save(thumbnail, "JPEG")
+    small = thumbnail.getvalue()
+    entries = struct.pack(">HHII", 0x0201, 4, 1, 8 + 18 + 30) + struct.pack(">HHII", 0x0202, 4, 1, len(small))
+    first = struct.pack(">H", 1) + struct.pack(">HHIHH", 0x0112, 3, 1, 1, 0) + struct.pack(">I", 8 + 18)
+    exif = b"MM\0*" + struct.pack(">I", 8) + first + struct.pack(">H", 2) + entries + bytes(4) + small
+    source = tmp_path / "thumbnail.jpg"
+    Image.fromarray(np.full((60, 80, 3), 99, np.uint8)).save(source, exif=b"Exif\0\0" + exif)
+    assert small in source.read_bytes()
+    data = fill(page, source, blob(60, 80, (10, 20, 15, 40)), tmp_path)
+    assert Image.open(io.BytesIO(data)).getexif()[0x0112] == 1
+    assert small not in data
+    assert small[200:300] not in data
+
+
 def interlaced(pixels):
     """A PNG of Adam7 in RGB; Pillow writes none."""
     passes = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
@@ -323,6 +413,67 @@ def test_what_the_page_does_not_fill_is_said_when_it_is_opened(page, tmp_path):
         page.page.wait_for_function(
             "part => document.getElementById('alert-text').textContent.includes(part)", arg=part
         )
+
+
+def test_what_a_browser_cannot_decode_is_said(page, tmp_path):
+    (tmp_path / "phone.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100))
+    page.page.set_input_files("#photo-input", tmp_path / "phone.heic")
+    assert "cannot show HEIC" in page.warned()
+
+
+@pytest.mark.parametrize("name", ["cut.png", "cut.jpg", "sum.png"])
+def test_a_damaged_photo_is_said_and_nothing_painted_is_lost(page, tmp_path, name):
+    """Browsers show the part of a photo that is there; a fill would lose the rest."""
+    whole = tmp_path / f"whole-{name}"
+    Image.fromarray(np.random.default_rng(1).integers(0, 256, (300, 400, 3), np.uint8)).save(whole)
+    data = bytearray(whole.read_bytes())
+    if name == "sum.png":
+        data[-13] ^= 1  # of the checksum of the pixels' chunk
+    (tmp_path / name).write_bytes(data if name == "sum.png" else data[: len(data) // 2])
+    page.page.set_input_files("#photo-input", tmp_path / name)
+    page.page.wait_for_selector("body[data-state=ready], #alert.alert:not([hidden])")
+    if page.page.is_hidden("#alert.alert"):
+        page.ready()
+        page.stroke((100, 100), (150, 120))
+        marked = page.mask().sum()
+        page.page.click("#fill-button")
+        assert page.mask().sum() == marked
+    assert "damaged" in page.warned()
+
+
+PRIMARIES = ((0.640, 0.330), (0.300, 0.600), (0.150, 0.060), (0.3127, 0.3290))
+PROFILES = {
+    "srgb": rgb_profile(PRIMARIES, SRGB),
+    "gamma 2.2": rgb_profile(PRIMARIES, (2.2,)),
+    "gamma 1.8": rgb_profile(PRIMARIES, (1.8,)),
+    "bt709": rgb_profile(PRIMARIES, BT709),
+    "linear": rgb_profile(PRIMARIES, (1.0,)),
+    "grey 2.2": grey_profile((2.2,)),
+    "grey linear": grey_profile((1.0,)),
+}
+
+
+def test_a_profile_far_from_srgb_gets_a_note(page, tmp_path):
+    verdict = """async ([address, sent]) => {
+      const { isFarFromSrgb } = await import(address);
+      return isFarFromSrgb(Uint8Array.from(atob(sent), char => char.charCodeAt(0)));
+    }"""
+    address = page.page.evaluate(
+        "document.querySelector('script[type=module]').src.replace('main', 'browser/profile')"
+    )
+    found = {}
+    for name, profile in {**PROFILES, "littleCMS": icc()}.items():
+        curves = profiles.curves_of(profile)
+        far = not ByCurves(profiles.Curves(curves.linear, None)).is_identity
+        found[name] = far
+        assert page.page.evaluate(verdict, [address, base64.b64encode(profile).decode()]) == far, name
+    assert set(found.values()) == {True, False}
+    photo = Image.open(PHOTOS / "cat.jpg").convert("RGB").crop((0, 0, 90, 70))
+    for name, suffix in (("linear", "png"), ("linear", "jpg"), ("srgb", "png"), ("srgb", "jpg")):
+        path = tmp_path / f"{name}.{suffix}"
+        photo.save(path, icc_profile=PROFILES[name])
+        page.open(path)
+        assert ("far from sRGB" in page.said()) == (name == "linear")
 
 
 def test_a_fill_can_be_cancelled(page, tmp_path):
@@ -418,27 +569,46 @@ def test_the_policy_allows_no_other_origin(desks, web_address, site):
         desk.complaints.clear()
 
 
-def test_a_new_version_is_offered(desks, site, tmp_path):
+def test_a_new_version_is_offered_in_every_tab_and_never_mixed(desks, site, tiny, tmp_path):
     folder = tmp_path / "site"
     shutil.copytree(site, folder)
+    (old,) = (path.name for path in site.iterdir() if path.is_dir())
     with serving_folder(folder) as web:
-        desk = desks("web_address")
-        desk.go(web.address)
-        desk.page.evaluate("navigator.serviceWorker.ready")
-        script = (folder / "service-worker.js").read_text()
-        first, rest = script.split("\n", 1)
-        build = json.loads(first.removeprefix("const BUILD = ").rstrip(";"))
-        engine = (folder / "engine.js").read_text().replace(build["version"], "next")
-        (folder / "engine.js").write_text(engine)
-        build["files"]["engine.js"] = hashlib.sha256(engine.encode()).hexdigest()
-        build["version"] = "next"
-        (folder / "service-worker.js").write_text(f"const BUILD = {json.dumps(build)};\n{rest}")
-        desk.reload()
-        assert "new version" in desk.warned()
-        with desk.page.expect_navigation():
-            desk.page.click("#alert-action")
-        desk.started()
-        assert desk.page.evaluate("caches.keys()") == ["pconv / next"]
+        one = desks("web_address")
+        one.go(web.address)
+        loaded(one)
+        one.reload()
+        other = Desk(one.context, web.address)
+        result = CliRunner().invoke(main, ["page", "-o", str(folder), "--model", str(tiny)])
+        assert result.exit_code == 0, result.output
+        (new,) = (path.name for path in folder.iterdir() if path.is_dir())
+        assert new != old
+        one.page.evaluate("navigator.serviceWorker.getRegistration().then(registration => registration.update())")
+        for desk in (one, other):
+            assert "new version" in desk.warned()
+        with one.page.expect_navigation():
+            one.page.click("#alert-action")
+        one.started()
+        assert "tiny" in one.page.locator("#about").text_content()
+
+        # The other tab goes on with the old version, from what was kept: the server no longer has it.
+        assert "new version" in other.warned()
+        asked = len(web.asked)
+        filled = pixels_of(fill(other, PHOTOS / "cat.jpg", blob(300, 451, (50, 90, 60, 99)), tmp_path))
+        assert filled.shape == (300, 451, 3)
+        assert not any(old in path for path in web.asked[asked:])
+        assert all(old in each.url for each in other.page.workers)
+        names = one.page.evaluate("caches.keys()")
+        assert sorted(name.split()[-1][:12] for name in names if name.startswith("pconv / ")) == sorted([old, new])
+
+        other.page.wait_for_selector("body[data-saved=true]")
+        other.reload()
+        assert "tiny" in other.page.locator("#about").text_content()
+        one.reload()
+        one.page.wait_for_function(
+            "async old => !(await caches.keys()).some(name => name.includes(old))", arg=old, polling=200
+        )
+        assert one.complaints + other.complaints == []
 
 
 # Errors, a sentence each; what was painted stays.
@@ -450,7 +620,7 @@ def test_a_new_version_is_offered(desks, site, tmp_path):
     ids=["missing", "too short", "another file"],
 )
 def test_a_broken_model_is_said_and_never_kept(page, web, site, broken, part):
-    model = next(site.glob("model-*.onnx"))
+    model = next(site.rglob("model-*.onnx"))
     web.broken["model-"] = bytes(model.stat().st_size) if broken is None else broken
     page.page.evaluate("caches.keys().then(names => Promise.all(names.map(name => caches.delete(name))))")
     page.reload()
@@ -508,6 +678,23 @@ def test_from_a_file_the_page_says_to_serve_it(browser, site):
     page.wait_for_selector("#alert:not([hidden])")
     assert "http.server" in page.locator("#alert-text").inner_text()
     context.close()
+
+
+def test_nginx_as_the_guide_has_it_serves_the_page_with_threads(desks, site, tmp_path, request):
+    guide = (Path(__file__).parents[2] / "docs" / "guides" / "static-page.md").read_text()
+    locations = re.search(r"```nginx\n(.*?)```", guide, re.DOTALL)[1].replace("/srv/page-site/", f"{site}/")
+    folder = tmp_path / "nginx"
+    folder.mkdir()
+    with nginx(locations, folder) as port:
+        desk = desks("web_address")
+        desk.page.set_default_timeout(90_000)
+        desk.go(f"http://localhost:{port}/pconv")
+        assert desk.page.url == f"http://localhost:{port}/pconv/"
+        assert desk.page.evaluate("crossOriginIsolated")
+        desk.page.click("#sample-button")
+        desk.ready()
+        desk.stroke((100, 100), (150, 120))
+        desk.fill()
 
 
 def test_with_isolation_it_computes_with_threads(desks, site, tmp_path, request):

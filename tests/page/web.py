@@ -29,7 +29,7 @@ def serving_folder(folder: Path, isolated: bool = False) -> Iterator[Web]:
 
     class Handler(SimpleHTTPRequestHandler):
         def do_GET(self):
-            name = self.path.lstrip("/")
+            name = self.path.rsplit("/", 1)[-1]
             web.asked.append(self.path)
             broken = next((what for start, what in web.broken.items() if name.startswith(start)), None)
             if broken is None:

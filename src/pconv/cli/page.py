@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 import subprocess
 import tarfile
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import click
 
-from pconv.cli.common import PathType, make_folder, model_option, needs_extra, writing_to, wrong_usage
+from pconv.cli.common import PathType, make_folder, model_option, needs_extra, reachable, writing_to, wrong_usage
 from pconv.errors import DownloadError, InputError, ModelError
-from pconv.files import sha256_of
+from pconv.files import replacing_folder, sha256_of
 
 STATIC = Path(__file__).parent.parent / "server" / "static"
-LEFT_OUT = {"README.md", "engine.js", "server-engine.js", "tiff.js", "browser/service-worker.js"}
+WORKER = "service-worker.js"
+MODEL = re.compile(r"[0-9a-f]{12}/model-[0-9a-f]{12}\.onnx")
+LEFT_OUT = {"README.md", "engine.js", "server-engine.js", "tiff.js", f"browser/{WORKER}"}
 """Files of the server's page that this one has not, or in another form."""
 
 MAX_PIXELS = 50_000_000
@@ -41,11 +45,11 @@ class Package(NamedTuple):
 
     @property
     def tarball(self) -> str:
-        return f"{self.name.rsplit('/', 1)[-1]}-{self.version}.tgz"
+        return f"{self.name.removeprefix('@').replace('/', '-')}-{self.version}.tgz"
 
     @property
     def url(self) -> str:
-        return f"https://registry.npmjs.org/{self.name}/-/{self.tarball}"
+        return f"https://registry.npmjs.org/{self.name}/-/{self.name.rsplit('/', 1)[-1]}-{self.version}.tgz"
 
 
 PACKAGES = (
@@ -66,6 +70,22 @@ PACKAGES = (
             "codec/LICENSE.codec.md": "mozjpeg.LICENSE.txt",
         },
     ),
+    Package(
+        "@jsquash/png",
+        "3.1.1",
+        "bd2a9b1ea9f39d1ddaaf088f14e97a62cfb53b1b3868e5a2a65567ccdacb0e2e",
+        {
+            "codec/pkg/squoosh_png.js": "squoosh_png.js",
+            "codec/pkg/squoosh_png_bg.wasm": "squoosh_png.wasm",
+            "LICENSE": "squoosh_png.LICENSE.txt",
+        },
+    ),
+    Package(
+        "@cf-wasm/png",
+        "0.4.0",
+        "7e6855e9023186762d352b3d8c0823a3c08a4373e72d5082177cae73d604a57a",
+        {"dist/lib/png.js": "cf_png.js", "dist/lib/png_bg.wasm": "cf_png.wasm", "LICENSE.md": "cf_png.LICENSE.txt"},
+    ),
 )
 
 
@@ -83,21 +103,41 @@ PACKAGES = (
 def page(out: Path, model: str, tarballs: tuple[Path, ...]) -> None:
     """Write the page as a static site that fills photos in the browser, without a server of ours.
 
-    ONNX Runtime Web and a JPEG decoder come from npm, by name, version and hash (docs/guides/static-page.md).
+    ONNX Runtime Web and the decoders for photos come from npm, by name, version and hash (docs/guides/static-page.md).
     """
-    if out.exists() and not out.is_dir():
-        raise click.UsageError(f"{out} is a file; name a folder")
-    if out.is_dir() and any(out.iterdir()) and not (out / "service-worker.js").is_file():
-        raise click.UsageError(f"the folder {out} holds other files; name a new one, or one that pconv page wrote")
+    _check_folder(out)
     with tempfile.TemporaryDirectory() as temporary:
         with wrong_usage(InputError, ModelError):
             given = [(path, _checked(path)) for path in tarballs]
         graph, about = _graph(model, Path(temporary))
-        make_folder(out)
-        with writing_to(out):
-            _write(out, graph, about, [(package, _tarball(package, given)) for package in PACKAGES])
+        packages = [(package, _tarball(package, given)) for package in PACKAGES]
+        make_folder(out.absolute().parent)
+        with writing_to(out), replacing_folder(out) as folder:
+            _write(folder, graph, about, packages)
     size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
     click.echo(f"{out}: {size / 1e6:.1f} MB; try it with: python3 -m http.server --directory {out}")
+
+
+def _check_folder(out: Path) -> None:
+    """The site is replaced as a whole, so nothing else may lie in its folder.
+
+    Raises:
+        click.UsageError: something does.
+    """
+    if out.exists() and not out.is_dir():
+        raise click.UsageError(f"{out} is a file; name a folder")
+    with reachable(out):
+        found = [path.relative_to(out).as_posix() for path in out.rglob("*") if not path.is_dir()]
+    ours: set[str] = set()
+    if WORKER in found:
+        first, _, _ = (out / WORKER).read_text(encoding="utf-8", errors="replace").partition("\n")
+        with suppress(ValueError, KeyError, TypeError):  # somebody else's service worker
+            ours = {*json.loads(first.removeprefix("const BUILD = ").removesuffix(";"))["files"], WORKER}
+    others = sorted(name for name in found if name not in ours and not (ours and MODEL.fullmatch(name)))
+    if others:
+        raise click.UsageError(
+            f"the folder {out} holds other files, such as {others[0]}: name a new one, or one that pconv page wrote"
+        )
 
 
 def _checked(path: Path) -> Package:
@@ -153,41 +193,37 @@ def _graph(model: str, temporary: Path) -> tuple[bytes, dict[str, Any]]:
     Raises:
         click.UsageError: no such model, or one that the page cannot run.
     """
-    import onnxruntime
-
-    from pconv.models import GRAPH, GRAPH_FORMAT, SEEDS, check_format, find_model
+    from pconv.inpainting.backends import OnnxRuntimeBackend
+    from pconv.models import GRAPH, SEEDS, find_model
 
     with wrong_usage(ModelError):
         path = find_model(model)
-        if path.suffix.lower() != GRAPH:
+        alone = temporary / f"{path.stem}{GRAPH}"  # in a folder of its own: weights in another file are missed here
+        if path.suffix.lower() == GRAPH:
+            shutil.copyfile(path, alone)
+        else:
             with needs_extra("train"):
                 from pconv.nn.checkpoint import load_network
                 from pconv.nn.onnx_export import save_onnx
             network, recipe = load_network(path)
-            path = temporary / f"{path.stem}{GRAPH}"
-            save_onnx(network, path, recipe, fp16_weights=True)
-        data = path.read_bytes()
+            save_onnx(network, alone, recipe, fp16_weights=True)
         try:
-            session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
-        except Exception as error:  # its errors share no base class but this
-            reason = " ".join(str(error).split())[:200]
-            raise ModelError(f"{path} is not one whole ONNX model; give what pconv export wrote ({reason})") from error
-        metadata = session.get_modelmeta().custom_metadata_map
-        check_format(path, metadata.get("format"), GRAPH_FORMAT)
-        config = json.loads(metadata["config"])
-        if metadata.get("image") != "float" or config["in_channels"] != 3:
-            raise ModelError(f"the page needs a model of colours with float images, and {path} is another")
-    inputs = {each.name: each.shape for each in session.get_inputs()}
+            backend = OnnxRuntimeBackend(alone)
+        except ModelError as error:
+            raise ModelError(str(error).replace(str(alone), str(path))) from error
+        if backend.channels != 3:
+            raise ModelError(f"the page needs a model of colours (3 channels), and {path} has {backend.channels}")
+    data = alone.read_bytes()
     digest = _sha256(data)
     return data, {
         "name": path.stem,
         "file": f"model-{digest[:12]}.onnx",
         "bytes": len(data),
         "sha256": digest,
-        "multiple": 2 ** len(config["channels"]),
-        "maps": inputs["hole"][1],
-        "estimates": "estimate" in inputs,
-        "seeds": SEEDS if "seed" in inputs else 1,
+        "multiple": backend.multiple,
+        "maps": backend.maps,
+        "estimates": backend.estimates,
+        "seeds": SEEDS if backend.noise else 1,
     }
 
 
@@ -205,10 +241,9 @@ def _write(out: Path, graph: bytes, about: dict[str, Any], packages: list[tuple[
                 files[f"runtime/{target}"] = member.read()
     files["index.html"] = _with_policy(files["index.html"].decode()).encode()
     known = InpaintOptions.__dataclass_fields__
+    digest = _sha256(json.dumps([POLICY, about, {name: _sha256(data) for name, data in files.items()}]).encode())
     build = {
-        "version": _sha256(
-            json.dumps([POLICY, about, {name: _sha256(data) for name, data in files.items()}]).encode()
-        ),
+        "version": digest,
         "pconv": pconv.__version__,
         "model": about,
         "options": {name: {"maximum": known[name].metadata["help"].high} for name in ("grow", "feather")},
@@ -216,12 +251,14 @@ def _write(out: Path, graph: bytes, about: dict[str, Any], packages: list[tuple[
     }
     load = 'import { browserEngine } from "./browser/engine.js";'
     files["engine.js"] = f"{load} export const engine = browserEngine({_json(build)});\n".encode()
-    kept = {"version": build["version"], "policy": POLICY, "files": {name: _sha256(files[name]) for name in files}}
-    worker = (STATIC / "browser" / "service-worker.js").read_text(encoding="utf-8")
-    files["service-worker.js"] = f"const BUILD = {_json(kept)};\n{worker}".encode()
-    files[about["file"]] = graph
-    for old in out.glob("model-*.onnx"):
-        old.unlink()
+    # Nothing of one version has an address of another's, so that no cache and no tab can mix two.
+    version = digest[:12]
+    index = _in_folder(files.pop("index.html").decode(), version).encode()
+    files = {"index.html": index, **{f"{version}/{name}": data for name, data in files.items()}}
+    kept = {"version": digest, "policy": POLICY, "files": {name: _sha256(files[name]) for name in files}}
+    worker = (STATIC / "browser" / WORKER).read_text(encoding="utf-8")
+    files[WORKER] = f"const BUILD = {_json(kept)};\n{worker}".encode()
+    files[f"{version}/{about['file']}"] = graph
     for name, data in files.items():
         (out / name).parent.mkdir(parents=True, exist_ok=True)
         (out / name).write_bytes(data)
@@ -237,6 +274,11 @@ def _with_policy(html: str) -> str:
         assert html.count(before) == 1
         html = html.replace(before, f"{before}\n    {after}")
     return html
+
+
+def _in_folder(html: str, folder: str) -> str:
+    """The page with all that it loads in a folder beside it."""
+    return re.sub(r'((?:src|href)=")(?!#)', rf"\g<1>{folder}/", html)
 
 
 def _json(value: Any) -> str:

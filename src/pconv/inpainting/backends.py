@@ -81,7 +81,11 @@ class Backend(Protocol):
 
 
 class _GraphBackend(ABC):
-    """A backend that runs an ONNX graph of ``pconv export``, on the CPU in fp32."""
+    """A backend that runs an ONNX graph of ``pconv export``, on the CPU in fp32.
+
+    Attributes:
+        maps: channels of the graph's input ``hole``.
+    """
 
     name: ClassVar[str]
     device = "cpu"
@@ -100,6 +104,7 @@ class _GraphBackend(ABC):
         self._graph = _Graph(path, metadata, inputs)
         self.channels, self.multiple = self._graph.channels, self._graph.multiple
         self.noise, self.estimates, self.recipe = self._graph.noise, self._graph.estimates, self._graph.recipe
+        self.maps = self._graph.maps
 
     @abstractmethod
     def _open(self, path: Path) -> tuple[list[str], dict[str, str]]:
@@ -334,7 +339,7 @@ class _Graph:
         self.channels: int = config["in_channels"]
         self.multiple = int(2 ** len(config["channels"]))
         self.noise, self.estimates = "seed" in inputs, "estimate" in inputs
-        self._maps: int = config.get("valid_channels", 1)
+        self.maps: int = config.get("valid_channels", 1)
         self._inputs = frozenset(inputs)
 
     def inputs(
@@ -349,7 +354,7 @@ class _Graph:
         start = np.zeros_like(holes) if estimate is None else estimate
         given: dict[str, NDArray[Any]] = {
             "image": images,
-            "hole": np.repeat(holes, self._maps, axis=1).view(np.uint8),
+            "hole": np.repeat(holes, self.maps, axis=1).view(np.uint8),
             "estimate": start.view(np.uint8),
             "seed": np.array([seed], np.int64),
             "origin": np.array(origin, np.int64),

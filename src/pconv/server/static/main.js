@@ -160,7 +160,7 @@ maskInput.addEventListener("change", () => {
 });
 
 async function openSample() {
-  const response = await fetch("sample.jpg").catch(() => null);
+  const response = await fetch(new URL("sample.jpg", import.meta.url)).catch(() => null);
   if (!response?.ok) return warn(`The sample photo does not arrive. ${engine.advice}`);
   await app.open(await response.blob(), "cat.jpg");
   stage.focus();

@@ -1,4 +1,4 @@
-// Writing PNG row by row: hole maps as greyscale (white = hole), and the pixels of photos.
+// Hole maps as greyscale PNG: white = hole. Written row by row, so that 24 megapixels never lie there as bytes.
 
 /** @typedef {import("./holes.js").HoleMap} HoleMap */
 
@@ -12,34 +12,20 @@ const ROWS_AT_ONCE = 128;
  * @returns {Promise<Blob>}
  */
 export async function greyPng(map, depth) {
-  return png(map.width, map.height, depth, GREY, (writer) => write(writer, map, depth));
-}
-
-/**
- * @param {number} width
- * @param {number} height
- * @param {number} depth bits per channel
- * @param {number} colour PNG's colour type
- * @param {(writer: WritableStreamDefaultWriter<BufferSource>) => Promise<void>} rows writes all rows, each with the
- *   number of its filter before it, and closes the writer
- * @param {{type: string, data: Uint8Array<ArrayBuffer>}[]} [chunks] such as iCCP, to come before the pixels
- * @returns {Promise<Blob>}
- */
-export async function png(width, height, depth, colour, rows, chunks = []) {
   const header = new Uint8Array(13);
   const view = new DataView(header.buffer);
-  view.setUint32(0, width);
-  view.setUint32(4, height);
-  header.set([depth, colour, 0, 0, 0], 8);
-  const pixels = await deflated(rows);
-  const parts = [{ type: "IHDR", data: header }, ...chunks, { type: "IDAT", data: pixels }, { type: "IEND", data: new Uint8Array(0) }];
-  return new Blob([new Uint8Array(SIGNATURE), ...parts.flatMap(({ type, data }) => chunk(type, data))], { type: "image/png" });
+  view.setUint32(0, map.width);
+  view.setUint32(4, map.height);
+  header.set([depth, GREY, 0, 0, 0], 8);
+  const pixels = await deflated(map, depth);
+  const parts = [new Uint8Array(SIGNATURE), ...chunk("IHDR", header), ...chunk("IDAT", pixels)];
+  return new Blob([...parts, ...chunk("IEND", new Uint8Array(0))], { type: "image/png" });
 }
 
-/** @param {(writer: WritableStreamDefaultWriter<BufferSource>) => Promise<void>} write @returns {Promise<Uint8Array<ArrayBuffer>>} */
-export async function deflated(write) {
+/** @param {HoleMap} map @param {1 | 8} depth */
+async function deflated(map, depth) {
   const stream = new CompressionStream("deflate");
-  const written = write(stream.writable.getWriter());
+  const written = write(stream.writable.getWriter(), map, depth);
   const bytes = await new Response(stream.readable).arrayBuffer();
   await written;
   return new Uint8Array(bytes);
@@ -79,8 +65,9 @@ async function write(writer, map, depth) {
 /**
  * @param {string} type
  * @param {Uint8Array<ArrayBuffer>} data
+ * @returns {Uint8Array<ArrayBuffer>[]} a chunk of PNG, in pieces
  */
-function chunk(type, data) {
+export function chunk(type, data) {
   const head = new Uint8Array(8);
   new DataView(head.buffer).setUint32(0, data.length);
   for (let i = 0; i < 4; i++) head[4 + i] = type.charCodeAt(i);

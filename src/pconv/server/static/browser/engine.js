@@ -18,6 +18,10 @@ import { checkPhoto } from "./photo.js";
 
 const cancelled = () => new ApiError("cancelled", "Cancelled; nothing has changed.");
 
+/** The folder of this version's files, and the page's own above it. */
+const PLACE = new URL("../", import.meta.url);
+const ROOT = new URL("../", PLACE);
+
 /** @param {Build} build @returns {import("../server-engine.js").Engine} */
 export function browserEngine(build) {
   /** @type {Worker | null} */
@@ -43,7 +47,7 @@ export function browserEngine(build) {
       waiting.clear();
       worker = null;
     });
-    worker.postMessage({ job: "start", input: { build, place: new URL("./", document.baseURI).href } });
+    worker.postMessage({ job: "start", input: { build, place: PLACE.href, cache: cacheOf(build) } });
     return worker;
   }
 
@@ -76,7 +80,7 @@ export function browserEngine(build) {
     show: async () => null,
 
     async info() {
-      keepFiles();
+      keepFiles(cacheOf(build));
       started(); // the model is fetched while a photo is chosen and painted on
       const { name, seeds } = build.model;
       return {
@@ -101,24 +105,34 @@ export function browserEngine(build) {
   };
 }
 
-/** Keep the page's files for work without a network, where the browser allows it; offer a new version, never mix two. */
-async function keepFiles() {
+/** The name of the cache that service-worker.js fills. @param {Build} build */
+const cacheOf = ({ version }) => `pconv ${ROOT.pathname} ${version}`;
+
+/**
+ * Keep the page's files for work without a network, where the browser allows it. A new version is offered in every tab;
+ * a tab that goes on with the old one keeps its files by the lock of that name.
+ * @param {string} cache
+ */
+async function keepFiles(cache) {
   const workers = navigator.serviceWorker;
   if (!workers) return;
+  navigator.locks?.request(cache, { mode: "shared" }, () => new Promise(() => {}));
   try {
-    const before = workers.controller;
-    const registration = await workers.register(new URL("./service-worker.js", document.baseURI));
-    const offer = () => {
-      const next = registration.waiting;
-      if (!next || !workers.controller) return;
-      const run = () => {
-        workers.addEventListener("controllerchange", () => location.reload(), { once: true });
-        next.postMessage("take over");
-      };
-      warn("A new version of this page is there.", { label: "Load it", run }, { calm: true });
+    let running = workers.controller;
+    const registration = await workers.register(new URL("service-worker.js", ROOT));
+    const load = () => {
+      if (!registration.waiting) return location.reload();
+      workers.addEventListener("controllerchange", () => location.reload(), { once: true });
+      registration.waiting.postMessage("take over");
     };
-    registration.addEventListener("updatefound", () => registration.installing?.addEventListener("statechange", offer));
-    if (before) offer();
+    const offer = () => warn("A new version of this page is there.", { label: "Load it", run: load }, { calm: true });
+    const offerWaiting = () => running && registration.waiting && offer();
+    registration.addEventListener("updatefound", () => registration.installing?.addEventListener("statechange", offerWaiting));
+    workers.addEventListener("controllerchange", () => {
+      if (running) offer(); // another tab has loaded it
+      running = workers.controller;
+    });
+    offerWaiting();
   } catch (error) {
     console.warn("This page is not kept for work without a network:", error);
   }

@@ -2,6 +2,7 @@
 
 import { ApiError } from "../api.js";
 import { HoleMap } from "../holes.js";
+import { Codec } from "./codec.js";
 import { readPhoto, writePhoto } from "./photo.js";
 import { MEMORY, Mask, fillHoles } from "./tiling.js";
 
@@ -16,8 +17,12 @@ const KEPT = "What you painted is kept.";
 
 /** @type {Build} */
 let build;
-/** The page's folder. */
+/** The folder of this version's files. */
 let place = "";
+/** The name of the cache that keeps them. */
+let cacheName = "";
+/** @type {Codec} */
+let codec;
 /** The session, or what it is loading. @type {Promise<{ort: any, session: Session}> | null} */
 let loading = null;
 /** How the model's download goes on. @type {Set<Progress>} */
@@ -29,7 +34,7 @@ let queue = Promise.resolve();
 const jobs = {
   /** @param {{image: Blob}} input @returns {Promise<Blob>} the photo as PNG */
   async write({ image }) {
-    return writePhoto(await readPhoto(image, decodeJpeg));
+    return writePhoto(await readPhoto(image, codec), codec);
   },
 
   /**
@@ -41,7 +46,7 @@ const jobs = {
   async fill({ image, words, width, height, seed, feather }, onProgress, checkCancelled) {
     const { ort, session } = await loaded(onProgress);
     const start = performance.now();
-    const photo = await readPhoto(image, decodeJpeg);
+    const photo = await readPhoto(image, codec);
     if (photo.width !== width || photo.height !== height) {
       const size = `${photo.width} × ${photo.height}`;
       throw new ApiError("size", `The file says ${size} pixels and the browser shows ${width} × ${height}, so it cannot be filled here.`);
@@ -65,7 +70,7 @@ const jobs = {
       { wanted: hole, feather },
     );
     await checkCancelled();
-    const blob = await writePhoto(photo);
+    const blob = await writePhoto(photo, codec);
     const ratio = hole.data.reduce((sum, each) => sum + each, 0) / hole.data.length;
     return { blob, seconds: (performance.now() - start) / 1000, ratio, notes: photo.notes };
   },
@@ -150,23 +155,6 @@ function windowed({ width, channels, pixels }) {
   };
 }
 
-/** @type {Promise<(bytes: Uint8Array) => ImageData | null> | null} */
-let jpeg = null;
-
-/** @type {import("./photo.js").JpegDecoder} */
-async function decodeJpeg(bytes) {
-  jpeg ??= import(new URL("runtime/mozjpeg_dec.js", place).href)
-    .then(({ default: start }) => start({ locateFile: () => new URL("runtime/mozjpeg_dec.wasm", place).href }))
-    .then((module) => (/** @type {Uint8Array} */ file) => module.decode(file, false));
-  const decode = await jpeg.catch((error) => {
-    jpeg = null;
-    throw notLoaded("The decoder for JPEG", error);
-  });
-  const image = decode(bytes);
-  if (!image) throw new Error("no JPEG");
-  return image;
-}
-
 /** @param {string} what @param {unknown} error */
 function notLoaded(what, error) {
   const reason = error instanceof Error ? error.message : String(error);
@@ -212,7 +200,7 @@ async function load() {
 async function modelBytes(report) {
   const { file, bytes: length, sha256 } = build.model;
   const url = new URL(file, place).href;
-  const cache = await self.caches?.open(`pconv ${new URL(place).pathname} ${build.version}`).catch(() => null);
+  const cache = await self.caches?.open(cacheName).catch(() => null);
   const kept = await cache?.match(url).catch(() => null);
   if (kept) return new Uint8Array(await kept.arrayBuffer());
   const broken = (/** @type {string} */ how) => new ApiError("model", `The model’s download ${how}. ${KEPT}`);
@@ -261,7 +249,8 @@ function described(error) {
 
 self.addEventListener("message", ({ data: { id, job, input } }) => {
   if (job === "start") {
-    ({ build, place } = input);
+    ({ build, place, cache: cacheName } = input);
+    codec = new Codec(place);
     loaded().catch(() => {}); // the first fill says what was wrong
   } else if (job === "cancel") {
     cancelled.add(id);

@@ -1,5 +1,6 @@
 // Keeps the files of one version of the page, so that it works without a network. `pconv page` writes BUILD before this:
-// {version, files: {path: SHA-256}, policy}. The model comes into the same cache once the page has checked it.
+// {version, files: {path: SHA-256}, policy}. The model comes into the same cache once the page has checked it. All files
+// but index.html are in a folder of their version, so a tab never gets one of another.
 
 const PLACE = new URL("./", self.location.href);
 const NAME = `pconv ${PLACE.pathname} ${BUILD.version}`;
@@ -9,7 +10,9 @@ self.addEventListener("activate", (event) => event.waitUntil(activate()));
 self.addEventListener("message", (event) => event.data === "take over" && self.skipWaiting());
 self.addEventListener("fetch", (event) => {
   const url = new URL(event.request.url);
-  if (event.request.method === "GET" && url.href.startsWith(PLACE.href)) event.respondWith(answer(event.request, url));
+  if (event.request.method !== "GET" || !url.href.startsWith(PLACE.href)) return;
+  event.respondWith(answer(event.request, url));
+  if (event.request.mode === "navigate") event.waitUntil(tidy());
 });
 
 async function install() {
@@ -29,15 +32,23 @@ async function install() {
   );
 }
 
-/** The caches of older versions go once no page uses them. */
 async function activate() {
-  const old = (await caches.keys()).filter((name) => name.startsWith(`pconv ${PLACE.pathname} `) && name !== NAME);
-  await Promise.all(old.map((name) => caches.delete(name)));
   await self.clients.claim();
+  await tidy();
+}
+
+/** Caches of other versions go once no tab holds the lock of their name. */
+async function tidy() {
+  if (self.registration.installing || self.registration.waiting) return; // whose cache nobody holds yet
+  const { held = [] } = (await navigator.locks?.query()) ?? {};
+  const old = (await caches.keys()).filter((name) => name.startsWith(`pconv ${PLACE.pathname} `) && name !== NAME);
+  await Promise.all(old.filter((name) => !held.some((lock) => lock.name === name)).map((name) => caches.delete(name)));
 }
 
 async function answer(request, url) {
+  if (url.pathname !== PLACE.pathname && url.pathname !== `${PLACE.pathname}index.html`) {
+    return (await caches.match(url.href, { ignoreSearch: true })) ?? fetch(request);
+  }
   const cache = await caches.open(NAME);
-  const path = url.pathname === PLACE.pathname ? new URL("index.html", PLACE) : url.pathname;
-  return (await cache.match(path, { ignoreSearch: true })) ?? fetch(request);
+  return (await cache.match(new URL("index.html", PLACE))) ?? fetch(request);
 }
