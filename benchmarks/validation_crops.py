@@ -1,6 +1,6 @@
-"""The 60 validation crops of the model card: PSNR of the bundled model's fills per bin, and Gram distance in the hole.
+"""The 60 validation crops of the model card: PSNR of a model's fills per bin, and Gram distance in the hole.
 
-    python benchmarks/validation_crops.py --photos BSDS500_TEST --vgg FILE [--seed N]
+    python benchmarks/validation_crops.py --photos BSDS500_TEST --vgg FILE [--model FILE] [--seed N]
 
 Bins b = 0..5 of hole ratios (0.01-0.1, 0.1-0.2, ... 0.5-0.6), crops i = 0..9: photo number (10 b + i) * 3 of the
 sorted folder of 200, its central 320 x 320 pixels, a hole from `pconv.irregular_hole` with the generator seeded by
@@ -42,10 +42,11 @@ def crops(folder: Path) -> Iterator[tuple[int, NDArray[np.uint8], NDArray[np.boo
 @click.command()
 @click.option("--photos", type=click.Path(path_type=Path, exists=True), required=True)
 @click.option("--vgg", type=click.Path(path_type=Path, exists=True), help="VGG-16 weights; else they are downloaded.")
+@click.option("--model", default="default", show_default=True, help="The bundled one's name, or a checkpoint.")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--backend", default="auto", show_default=True)
-def main(photos: Path, vgg: Path | None, seed: int, backend: str) -> None:
-    features, fill = load_vgg(vgg, blocks=2), Inpainter(backend=backend)
+def main(photos: Path, vgg: Path | None, model: str, seed: int, backend: str) -> None:
+    features, fill = load_vgg(vgg, blocks=2), Inpainter(model, backend=backend)
     scores: dict[int, list[tuple[float, float]]] = {number: [] for number in range(len(RATIO_BINS))}
     for number, photo, hole in crops(photos):
         result = fill(photo, hole, seed=seed)
@@ -59,8 +60,8 @@ def main(photos: Path, vgg: Path | None, seed: int, backend: str) -> None:
     }
     whole = np.mean(list(means.values()), axis=0)
     table["mean"] = {"PSNR": f"{whole[0]:.3f}", "Gram": f"{whole[1]:.3f}"}
-    show(table, f"seed {seed}, {fill.backend.name} in {fill.backend.precision}, {machine()}")
-    finish({"seed": seed, "scores": table})
+    show(table, f"{model}, seed {seed}, {fill.backend.name} in {fill.backend.precision}, {machine()}")
+    finish({"model": model, "seed": seed, "scores": table})
 
 
 if __name__ == "__main__":
