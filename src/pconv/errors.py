@@ -42,6 +42,5 @@ class DownloadError(PconvError):
 
 def is_out_of_memory(error: RuntimeError) -> bool:
     """Whether PyTorch says that memory is short: CUDA by a class of its own, MPS and the CPU by a sentence."""
-    return (
-        type(error).__name__ == "OutOfMemoryError" or "out of memory" in str(error) or "allocate memory" in str(error)
-    )
+    says = ("out of memory", "allocate memory", "STATUS_ALLOC_FAILED")
+    return type(error).__name__ == "OutOfMemoryError" or any(each in str(error) for each in says)

@@ -112,6 +112,8 @@ def test_overrides_reach_everywhere_and_are_typed(config):
         (GOOD, ["stages.0.network.noise_levels=2"], "stages.0.network can only have fewer blocks and noise_levels"),
         (GOOD, ["stages.0.network.noise_levels=9"], "stages.0.network: noise_levels must lie in"),
         (GOOD, ["precision=fp16", "stages.0.optimizer=muon"], "fp16 scales gradients for one optimiser only"),
+        (GOOD + "texture = {}", ["accumulate=2"], "accumulate must be 1 with texture"),
+        (GOOD, ["stages.0.betas=[0.9, 1.0]"], "stages.0.betas.1: Input should be less than 1"),
         (GOOD + "loss = {stile = 1.0}", [], "unknown key 'stages.0.loss.stile'; did you mean 'style'"),
         (GOOD, ["stages.0.loss.tv=-1"], r"stages\.0\.loss.*tv"),
         (GOOD.replace("size = 64", "siez = 64"), [], "unknown key 'stages.0.siez'; did you mean 'size'"),

@@ -13,8 +13,8 @@ from PIL import Image
 from pconv.errors import TrainingError
 from pconv.images.reading import find_photos
 from pconv.training.config import Stage, TrainConfig
-from pconv.training.data import BatchSplit, HoledPhotos, stack
-from pconv.training.loading import open_data, packed
+from pconv.training.data import Batch, BatchSplit, HoledPhotos, ShardPosition, stack
+from pconv.training.loading import Feed, Loader, open_data, packed
 
 STAGE = Stage(steps=4, size=24, batch_size=4, lr=1e-3, hole_ratio=(0.2, 0.4))
 
@@ -206,3 +206,28 @@ def test_where_no_worker_can_start_a_sentence_says_why(folder, monkeypatch):
     monkeypatch.setattr("multiprocessing.queues.Queue.__init__", full)
     with pytest.raises(TrainingError, match="No space left on device; make room in /dev/shm, or set workers=0"):
         batches(config(folder, workers=1))
+
+
+def test_batches_fetched_ahead_are_the_same_and_count_only_when_used(folder):
+    data = open_data(config(folder), folder / "run", 0, 1)
+    expected = [batch.images for batch in data.loader(0, 0, 4, None)]
+    with data.loader(0, 0, 4, None).started() as received:
+        feed = Feed(received, 2, 2, torch.device("cpu"), ahead=True)
+        taken = feed.take()
+        feed.fetch()  # while a GPU would compute
+        taken += feed.take()
+        feed.fetch()  # there is no further step
+    assert all(torch.equal(a, b.images) for a, b in zip(expected, taken, strict=True))
+
+
+def test_the_position_is_that_of_the_last_batch_used(folder):
+    loader = Loader([], [ShardPosition(0), ShardPosition(1)])
+    batches = [
+        Batch(torch.empty(0), torch.empty(0), torch.empty(0), (), ShardPosition(reader, 3, reader))
+        for reader in (0, 1)
+    ]
+    assert loader.positions == [[0, 0, 0], [1, 0, 0]]
+    loader.used(batches[0])
+    assert loader.positions == [[1, 0, 0], [0, 3, 0]]
+    loader.used(batches[1])
+    assert loader.positions == [[0, 3, 0], [1, 3, 1]]

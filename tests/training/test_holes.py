@@ -54,5 +54,5 @@ def test_a_rectangle_is_one_rectangle_of_the_wanted_ratio(ratio):
     for mask in masks:
         rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
         assert mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].all()
-        assert ratio[0] - 0.05 <= mask.mean() <= ratio[1] + 0.05
+        assert ratio[0] - 0.004 <= mask.mean() <= ratio[1] + 0.004
     assert len({m.tobytes() for m in masks}) > 40

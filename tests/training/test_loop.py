@@ -172,6 +172,7 @@ def test_memory_that_is_short_ends_the_run_with_what_to_lower(config, tmp_path, 
     assert load_state(tmp_path / "run")["step"] == 2
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")
 def test_fewer_photos_than_workers_are_enough(config, tmp_path):
     outcome = train(longer(config, 2).model_copy(update={"workers": 4}), tmp_path / "run")
     assert outcome.steps == 2

@@ -64,7 +64,7 @@ def test_the_rim_term_by_hand():
         loss(output, truth, valid)
 
 
-def test_the_rim_term_has_a_gradient_where_output_and_truth_agree():
+def test_the_rim_terms_gradient_is_finite_where_output_and_truth_agree():
     output = torch.zeros(1, 1, 2, 2, requires_grad=True)
     valid = torch.zeros(1, 1, 2, 2, dtype=torch.bool)
     rim_loss(output, torch.zeros(1, 1, 2, 2), valid, torch.ones(1, 1, 2, 2), 2.0).backward()

@@ -95,7 +95,7 @@ class UNetConfig:
             raise ValueError(f"noise_levels must lie in 0..{most}; got {self.noise_levels}")
 
     def fits_into(self, other: UNetConfig) -> bool:
-        """Whether ``other`` is this network, or this network with more blocks or noise inputs (see ``grown``)."""
+        """Whether ``other`` is this network, or this network with more blocks or noise inputs."""
         levels = max(len(self.blocks), len(other.blocks))
         ours, theirs = (config.blocks + (0,) * (levels - len(config.blocks)) for config in (self, other))
         alike = replace(self, blocks=other.blocks, noise_levels=other.noise_levels) == other
@@ -307,7 +307,8 @@ class PConvUNet(nn.Module):
             ValueError: the shapes do not fit the configuration, or ``seed`` or ``origin`` is not one of those named.
         """
         height, width = image.shape[2:]
-        inputs = prepare(self.config, image, valid, estimate)
+        with torch.autocast(image.device.type, enabled=False):  # bf16 rounds the surface to one level of 255
+            inputs = prepare(self.config, image, valid, estimate)
         noise = None
         if self.config.noise_levels:
             levels = self.config.noise_levels

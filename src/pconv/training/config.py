@@ -21,6 +21,7 @@ from pconv.training.texture import TextureWeights
 
 Ratio = Annotated[float, Field(gt=0, lt=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Decay = Annotated[float, Field(ge=0, lt=1)]
 
 
 class _Checked(BaseModel):
@@ -48,7 +49,7 @@ class Stage(_Checked):
     averaged weights."""
     adamw_lr: float | None = Field(None, gt=0)
     """AdamW's highest learning rate beside Muon; without one, lr."""
-    betas: tuple[Share, Share] = (0.9, 0.999)
+    betas: tuple[Decay, Decay] = (0.9, 0.999)
     """AdamW's decays of the first and the second moment."""
     clip_norm: float | None = Field(None, gt=0)
     """The gradient's norm is limited to this."""
@@ -173,8 +174,12 @@ class TrainConfig(_Checked):
                 raise ValueError(f"stages.{number}.network: {error}") from error
             if not network.fits_into(PRESETS[self.model]):
                 raise ValueError(f"stages.{number}.network can only have fewer blocks and noise_levels than the model")
+            if number and not self.network(self.stages[number - 1]).fits_into(network):
+                raise ValueError(f"stages.{number}.network has less than the stage before, and can only have more")
         if self.precision == "fp16" and any(stage.optimizer == "muon" or stage.texture for stage in self.stages):
             raise ValueError("precision fp16 scales gradients for one optimiser only; use bf16 with muon or texture")
+        if self.accumulate > 1 and any(stage.texture for stage in self.stages):
+            raise ValueError("accumulate must be 1 with texture: the discriminators learn from each whole batch")
         self.check_split(1)
         return self
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 from torch.nn.utils.parametrizations import spectral_norm
 
 from pconv.training.features import shrunk
@@ -92,7 +93,11 @@ def _through(layers: nn.ModuleList, x: Tensor) -> tuple[Tensor, list[Tensor]]:
     """The last layer's output, and the others' behind a leaky ReLU."""
     x = x.contiguous(memory_format=torch.channels_last)
     features = []
-    for layer in layers[:-1]:
-        x = F.leaky_relu(layer(x), SLOPE)
-        features.append(x)
-    return layers[-1](x), features
+    with parametrize.cached():
+        with torch.autocast(x.device.type, enabled=False):  # spectral norms are estimated in float32
+            for layer in layers:
+                _ = layer.weight
+        for layer in layers[:-1]:
+            x = F.leaky_relu(layer(x), SLOPE)
+            features.append(x)
+        return layers[-1](x), features

@@ -19,6 +19,9 @@ SIDE = 512
 LEAST = 0.004
 """The lowest hole ratio of a crop."""
 
+SPREAD = 0.05
+"""An irregular hole's ratio lies in a range so wide, which is drawn from the whole: small holes are not left out."""
+
 TRIES = 20
 
 
@@ -82,7 +85,9 @@ def _draw(kind: _Kind, side: int, ratio: tuple[float, float], generator: np.rand
         return dense_thin_hole(side, side, generator=generator)
     which = generator.random()
     if which < 0.55:
-        return irregular_hole(side, side, ratio, generator=generator)
+        low, high = ratio
+        least = generator.uniform(low, max(high - SPREAD, low))
+        return irregular_hole(side, side, (least, min(least + SPREAD, high)), generator=generator)
     if which < 0.85:
         return blob_hole(side, side, generator=generator)
     return thin_strokes_hole(side, side, generator=generator)
@@ -107,7 +112,7 @@ def rectangle_hole(height: int, width: int, ratio: tuple[float, float], *, gener
     """
     area = generator.uniform(*ratio) * height * width
     stretch = np.exp(generator.uniform(np.log(0.5), np.log(2)))
-    tall = int(np.clip(round(np.sqrt(area * stretch)), 1, height))
+    tall = int(np.clip(round(np.sqrt(area * stretch)), max(np.ceil(area / width), 1), height))
     wide = int(np.clip(round(area / tall), 1, width))
     top, left = generator.integers(height - tall + 1), generator.integers(width - wide + 1)
     hole = np.zeros((height, width), dtype=bool)

@@ -221,16 +221,20 @@ class Loader:
 
 
 class Feed:
-    """The micro-batches of each step, on the device; a GPU's next ones travel there while it computes.
+    """The micro-batches of each step, on the device.
 
     Args:
         batches: a started loader's.
         micro_batches: in each step.
         steps: how many steps there are.
+        ahead: whether ``fetch`` gets the next step's, which hides the wait for them behind a GPU's work.
     """
 
-    def __init__(self, batches: Iterator[Batch], micro_batches: int, steps: int, device: torch.device) -> None:
-        self._batches, self._micro_batches, self._steps, self._device = batches, micro_batches, steps, device
+    def __init__(
+        self, batches: Iterator[Batch], micro_batches: int, steps: int, device: torch.device, ahead: bool
+    ) -> None:
+        self._batches, self._micro_batches, self._steps = batches, micro_batches, steps
+        self._device, self._ahead = device, ahead
         self._fetched: list[Batch] = []
 
     def take(self) -> list[Batch]:
@@ -241,8 +245,8 @@ class Feed:
         return taken
 
     def fetch(self) -> None:
-        """Have the following step's ready, if the device is a GPU and there is such a step."""
-        if self._device.type == "cuda" and self._steps:
+        """Have the following step's ready, if there is such a step and batches are fetched ahead."""
+        if self._ahead and self._steps:
             self._fetch()
 
     def _fetch(self) -> None:
@@ -253,7 +257,7 @@ class Feed:
             self._fetched.append(Batch(images, valid, distance, batch.unreadable, batch.position))
 
     def _moved(self, tensor: Tensor) -> Tensor:
-        if self._device.type == "cuda":  # only pinned memory is copied while this process goes on
+        if self._device.type == "cuda":  # only from pinned memory does the copy not hold this process up
             tensor = tensor.pin_memory()
         return tensor.to(self._device, non_blocking=True)
 

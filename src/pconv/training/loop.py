@@ -53,11 +53,11 @@ class Outcome(NamedTuple):
 def train(config: TrainConfig, out: Path, resume: bool = False) -> Outcome:
     """Run ``config`` into the folder ``out``.
 
-    ``out`` gets ``model.safetensors`` (the averaged weights, for use), ``best.safetensors`` (those of the best
-    validation), ``state.pt`` (for ``resume``), ``config.toml``, contact sheets and TensorBoard's scalars. Ctrl-C,
+    ``out`` gets ``model.safetensors`` (the averaged weights, for use), ``best.safetensors`` (those of the last stage's
+    best validation), ``state.pt`` (for ``resume``), ``config.toml``, contact sheets and TensorBoard's scalars. Ctrl-C,
     SIGTERM and SIGHUP end the run after the current step, with everything saved; a second one ends it at once. With
-    ``resume`` the run goes on after its last saved step, and its stages may have been made longer. Under ``torchrun``
-    every process calls this function.
+    ``resume`` the run goes on after its last saved step; the stage it is in, and those after, may have other lengths.
+    Under ``torchrun`` every process calls this function.
 
     Raises:
         TrainingError: ``out`` holds a run already, there is nothing to resume, data or VGG-16's weights cannot be
@@ -83,7 +83,7 @@ def train(config: TrainConfig, out: Path, resume: bool = False) -> Outcome:
     run = Run(config, out, fabric, vgg)
     notes = list(data.notes)
     if config.precision == "auto":
-        notes.append(precision_note(fabric.device))
+        notes.append(precision_note(config, fabric.device))
     if state:
         run.restore(state)
         if first and not (out / MODEL_FILE).exists():  # it was removed, and maybe no step is left to do
@@ -110,6 +110,11 @@ def train(config: TrainConfig, out: Path, resume: bool = False) -> Outcome:
             if done >= stage.steps or stopped:
                 continue
             if run.stage_number != number:
+                if number < run.stage_number or done:
+                    raise TrainingError(
+                        f"{out} is in stage {run.stage_number}, and step {run.step} now lies in stage {number}: only "
+                        f"the stage that a run is in, and those after it, can be made longer"
+                    )
                 run.begin(number)
             set_train(run.net, stage)
             net = fabric.setup_module(torch.compile(run.net) if config.compile else run.net)  # type: ignore[arg-type]
@@ -120,7 +125,8 @@ def train(config: TrainConfig, out: Path, resume: bool = False) -> Outcome:
             means = Means()
             bad_in_a_row = 0
             with loader.started(progress.note) as batches:
-                feed = Feed(batches, config.accumulate, stage.steps - done, fabric.device)
+                on_gpu = fabric.device.type == "cuda"
+                feed = Feed(batches, config.accumulate, stage.steps - done, fabric.device, ahead=on_gpu)
                 for step in range(done, stage.steps):
                     run.set_lr(rate_factor(stage, step))
                     readiness = min((step + 1) / (stage.warmup_steps + 1), 1)

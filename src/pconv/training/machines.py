@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins import MixedPrecision
 from torch import Tensor, nn
 
 from pconv.errors import InputError, TrainingError
@@ -19,7 +20,14 @@ from pconv.training.config import TrainConfig
 LEAST_SPEEDUP = 1.25
 """Of bf16 over fp32, to be worth its rounding."""
 
-_FABRICS_PRECISION: dict[str, Any] = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
+_MIXED: dict[str, Any] = {"bf16": "bf16-mixed", "fp16": "16-mixed"}
+
+
+class Autocast(MixedPrecision):
+    """Fabric's mixed precision whose inputs stay in float32: the smooth surface and the known pixels need it."""
+
+    def convert_input(self, data: Any) -> Any:
+        return data
 
 
 def start_fabric(config: TrainConfig) -> Fabric:
@@ -38,15 +46,13 @@ def start_fabric(config: TrainConfig) -> Fabric:
         config.check_split(processes)
     except ValueError as error:
         raise InputError(str(error)) from error
-    precision = config.precision
-    if precision == "auto":
-        precision = "bf16" if bf16_speedup(device) > LEAST_SPEEDUP else "fp32"
+    precision = resolved_precision(config, device)
     fabric = Fabric(
         accelerator=device.type,
         devices=here if processes > 1 else [device.index or 0] if device.type == "cuda" else 1,
         num_nodes=processes // here,
         strategy="ddp" if processes > 1 else "auto",
-        precision=_FABRICS_PRECISION[precision],
+        plugins=[Autocast(_MIXED[precision], device.type)] if precision in _MIXED else [],
     )
     fabric.launch()
     if device.type == "cuda":
@@ -78,11 +84,19 @@ def bf16_speedup(device: torch.device) -> float:
     return seconds[torch.float32] / seconds[torch.bfloat16]
 
 
-def precision_note(device: torch.device) -> str:
-    """What ``precision = "auto"`` chose, and why."""
-    speedup = bf16_speedup(device)
-    chosen = "bf16" if speedup > LEAST_SPEEDUP else "fp32"
-    return f"precision {chosen}: a convolution in bf16 is {speedup:.2g} times as fast as in fp32 on this {device.type}"
+def resolved_precision(config: TrainConfig, device: torch.device) -> str:
+    """``config.precision``, or what ``auto`` takes on ``device``."""
+    if config.precision != "auto":
+        return config.precision
+    return "bf16" if bf16_speedup(device) > LEAST_SPEEDUP else "fp32"
+
+
+def precision_note(config: TrainConfig, device: torch.device) -> str:
+    """What ``precision = "auto"`` takes, and why."""
+    note = f"precision {resolved_precision(config, device)}"
+    if device.type != "cpu":
+        return note
+    return f"{note}: a convolution in bf16 is {bf16_speedup(device):.2g} times as fast as in fp32 on this processor"
 
 
 def leave(fabric: Fabric) -> None:

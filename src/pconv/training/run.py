@@ -84,12 +84,12 @@ class Run:
         self.stage_number, stage = number, self.config.stages[number]
         self.best = -math.inf
         torch.manual_seed(self.config.seed + number)
-        goes_on = before is not None and _same_training(before, stage)
+        goes_on = before is not None and self._goes_on(before, stage)
         average = self._average.state_dict() if before else None
         if not goes_on:
             self.net = self._new_net(stage, average)
             self.averaged = AveragedModel(self.net, multi_avg_fn=ema_update(self.config.ema), use_buffers=True)
-            self._optimizers, self._rates = self._new_optimizers(stage)
+            self._optimizers = self._new_optimizers(stage)
             self.optimizers = [cast(_FabricOptimizer, self.fabric.setup_optimizers(each)) for each in self._optimizers]
         self.begun_from = None
         if stage.mixture < 1:
@@ -121,25 +121,28 @@ class Run:
         trained.to(self.fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         return trained
 
-    def _new_optimizers(self, stage: Stage) -> tuple[list[torch.optim.Optimizer], list[list[float]]]:
-        """The optimisers, and for each of their groups how many times the stage's ``lr`` its learning rate is."""
+    def _goes_on(self, before: Stage, stage: Stage) -> bool:
+        """Whether the network and the optimisers of ``before`` go on in ``stage``."""
+        same = (before.optimizer, before.betas) == (stage.optimizer, stage.betas)
+        return same and self.config.network(before) == self.config.network(stage)
+
+    def _new_optimizers(self, stage: Stage) -> list[torch.optim.Optimizer]:
+        """AdamW, with the noise strengths as a second group where there are any; then Muon, if the stage has it."""
         parameters = dict(self.net.named_parameters())
         inner = inner_convolutions(self.net) if stage.optimizer == "muon" else set()
         strengths = {name for name in parameters if name.endswith("noise.strength")}
         rest = [parameter for name, parameter in parameters.items() if name not in inner | strengths]
-        groups = [{"params": rest}]
-        rates = [[(stage.adamw_lr or stage.lr) / stage.lr]]
+        groups: list[dict[str, Any]] = [{"params": rest}]
         if strengths:
-            groups.append({"params": [parameters[name] for name in parameters if name in strengths]})
-            rates[0].append(NOISE_RATE * rates[0][0])
+            noise = [parameters[name] for name in parameters if name in strengths]
+            groups.append({"params": noise, "weight_decay": 0.0})
         # Fused optimisers unscale fp16's gradients themselves, which Fabric cannot combine with clipping.
         adamw = torch.optim.AdamW(
             groups, betas=stage.betas, weight_decay=self.config.weight_decay, fused=not self.scaled
         )
         if not inner:
-            return [adamw], rates
-        muon = Muon([parameters[name] for name in parameters if name in inner], stage.lr)
-        return [adamw, muon], [*rates, [1.0]]
+            return [adamw]
+        return [adamw, Muon([parameters[name] for name in parameters if name in inner], stage.lr)]
 
     @property
     def _average(self) -> PConvUNet:
@@ -177,8 +180,14 @@ class Run:
             if self.texture and state["texture"]:
                 self.texture.restore(state["texture"])
         except (RuntimeError, ValueError, KeyError) as error:
-            raise TrainingError(f"{self.out / STATE_FILE} is the state of a network of another shape") from error
+            raise TrainingError(
+                f"{self.out / STATE_FILE} is the state of a network of another shape, or of other optimisers"
+            ) from error
         if self.stage.mixture < 1:
+            if state["begun_from"] is None:
+                raise TrainingError(
+                    f"{self.out / STATE_FILE} has no weights to mix with: its stage began with mixture = 1; keep that"
+                )
             self.begun_from = state["begun_from"]
         self.step, self.skipped, self.best = state["step"], state["skipped"], state["best"]
 
@@ -227,24 +236,27 @@ class Run:
 
     def save_model(self, path: Path) -> None:
         """Write the network for use."""
-        save_network(self.model(), path, {"config": self.config.model_dump(mode="json"), "step": self.step})
+        self._write(self.model(), path)
+
+    def _write(self, model: PConvUNet, path: Path) -> None:
+        save_network(model, path, {"config": self.config.model_dump(mode="json"), "step": self.step})
 
     def set_lr(self, factor: float) -> None:
-        """Set all learning rates to ``factor``, 0 to 1, times their highest values."""
-        for optimizer, rates in zip(self._optimizers, self._rates, strict=True):
-            for group, rate in zip(optimizer.param_groups, rates, strict=True):
-                group["lr"] = self.stage.lr * rate * factor
+        """Set all learning rates to ``factor``, 0 to 1, times the stage's highest values."""
+        adamw, *muon = self._optimizers
+        for group, times in zip(adamw.param_groups, (1, NOISE_RATE), strict=False):
+            group["lr"] = (self.stage.adamw_lr or self.stage.lr) * times * factor
+        for group in (group for optimizer in muon for group in optimizer.param_groups):
+            group["lr"] = self.stage.lr * factor
         if self.texture:
             # At the end of a stage the discriminators go on learning, so that they follow the network.
             self.texture.set_lr(self.stage.discriminator_lr * min(factor + LAST_DISCRIMINATOR_RATE, 1))
 
     def clip_gradients(self) -> Tensor:
-        """Limit the gradient's norm, if the configuration has a limit, and return its value before that."""
-        norm = self.fabric.clip_gradients(
-            self.net, self._optimizers[0], max_norm=self.stage.clip_norm or math.inf, error_if_nonfinite=False
-        )
-        assert norm is not None
-        return norm
+        """Limit the norm of all gradients, if the stage has a limit, and return its value before that."""
+        # Fabric's own clipping looks at one optimiser's parameters alone.
+        self.fabric.strategy.precision.unscale_gradients(self._optimizers[0])
+        return nn.utils.clip_grad_norm_(self.net.parameters(), self.stage.clip_norm or math.inf)
 
     def validate(self, batches: list[Batch], writer: SummaryWriter) -> str:
         """Log PSNR for each bin of hole ratios, the Gram distance where VGG-16 is there, and a contact sheet.
@@ -273,13 +285,8 @@ class Run:
             writer.add_image("sheet", np.asarray(sheet), self.step, dataformats="HWC")
             if mean > self.best:
                 self.best = mean
-                self.save_model(self.out / BEST_FILE)
+                self._write(model, self.out / BEST_FILE)
         return line
-
-
-def _same_training(before: Stage, stage: Stage) -> bool:
-    """Whether the network and the optimisers of ``before`` go on in ``stage``."""
-    return (before.network, before.optimizer, before.betas) == (stage.network, stage.optimizer, stage.betas)
 
 
 def new_network(config: TrainConfig, stage: Stage) -> PConvUNet:

@@ -79,17 +79,18 @@ def sliced_wasserstein_distance(
         hole: ``(B, 1, H, W)`` float, 1 = hole.
     """
     total = torch.zeros((), device=hole.device)
-    for layer, truth_layer in zip(features, truth_features, strict=True):
-        share = shrunk(hole, layer).flatten(1)
-        axes = torch.randn(layer.shape[1], directions, device=hole.device)
-        axes = axes / axes.norm(dim=0)
-        fill, truth = (
-            _projected(each, torch.multinomial(share + 1e-7, points, replacement=True), axes)
-            for each in (layer, truth_layer.detach())
-        )
-        distance = (fill - truth).abs().mean((1, 2)) / truth.abs().mean((1, 2)).clamp(min=0.01)
-        weight = share.mean(1)
-        total = total + (distance * weight).sum() / weight.sum().clamp(min=1e-6)
+    with torch.autocast(hole.device.type, enabled=False):
+        for layer, truth_layer in zip(features, truth_features, strict=True):
+            share = shrunk(hole, layer).flatten(1)
+            axes = torch.randn(layer.shape[1], directions, device=hole.device)
+            axes = axes / axes.norm(dim=0)
+            fill, truth = (
+                _projected(each, torch.multinomial(share + 1e-7, points, replacement=True), axes)
+                for each in (layer, truth_layer.detach())
+            )
+            distance = (fill - truth).abs().mean((1, 2)) / truth.abs().mean((1, 2)).clamp(min=0.01)
+            weight = share.mean(1)
+            total = total + (distance * weight).sum() / weight.sum().clamp(min=1e-6)
     return total
 
 
@@ -110,21 +111,27 @@ def gradient_distance(filled: Tensor, truth: Tensor, hole: Tensor, points: int =
         filled, truth: ``(B, 3, H, W)`` RGB with values in 0..1.
         hole: ``(B, 1, H, W)`` float, 1 = hole.
     """
-    to_ycbcr = torch.tensor(TO_YCBCR, device=hole.device)
+    with torch.autocast(hole.device.type, enabled=False):  # differences of one level of 255 vanish in bf16
+        colours = [_ycbcr(image.float()) for image in (filled, truth)]
     total = torch.zeros((), device=hole.device)
     for dim in (2, 3):
         length = hole.shape[dim] - 1
         inside = (hole.narrow(dim, 1, length) * hole.narrow(dim, 0, length)).flatten(1)
         samples = []
-        for image in (filled, truth):
+        for image in colours:
             places = torch.multinomial(inside + 1e-7, points, replacement=True)[:, None].expand(-1, 3, -1)
-            steps = torch.einsum("oc,bchw->bohw", to_ycbcr, image.float()).diff(dim=dim).flatten(2)
+            steps = image.diff(dim=dim).flatten(2)
             samples.append(steps.gather(2, places).sort(2)[0])
         fill, wanted = samples
         relative = (fill - wanted).abs().mean(2) / wanted.abs().mean(2).clamp(min=LEAST_GRADIENT)
         weight = inside.mean(1)
         total = total + (relative.clamp(max=4).mean(1) * weight).sum() / weight.sum().clamp(min=1e-3) / 2
     return total
+
+
+def _ycbcr(image: Tensor) -> Tensor:
+    red, green, blue = image.unbind(1)
+    return torch.stack([r * red + g * green + b * blue for r, g, b in TO_YCBCR], 1)
 
 
 def draw_windows(hole: Tensor) -> Callable[[Tensor], Tensor]:
@@ -161,12 +168,13 @@ def draw_windows(hole: Tensor) -> Callable[[Tensor], Tensor]:
 class TextureLoss(nn.Module):
     """The weighted sum of the texture terms, with the discriminators that two of them need.
 
-    Each call first trains the discriminators by one step, so it belongs into a training step.
+    Each call first trains the discriminators by one step, so it belongs into a training step. They take that step
+    where their own gradients are finite, whatever becomes of the network's.
 
     Args:
         weights: of the terms.
         features: VGG-16 with trained weights, two blocks at least.
-        average: where many processes train, gives a tensor's mean over them; the discriminators' gradients need it.
+        average: where many processes train, gives a tensor's mean over them, for the discriminators' gradients.
 
     Raises:
         ValueError: VGG-16 has fewer blocks.
@@ -246,7 +254,7 @@ class TextureLoss(nn.Module):
         terms["feature_matching"] = torch.stack(
             [(a.float() - b.float()).abs().mean() for a, b in zip(filled_features, real_features, strict=True)]
         ).mean()
-        near = 1 / (1 + cut(distance).float() / weights.perceptual_reach)
+        near = 1 / (1 + cut(distance.float()) / weights.perceptual_reach)
         terms["texture_perceptual"] = torch.stack(
             [
                 ((a.float() - b.float()).abs() * shrunk(near, a)).mean()
@@ -286,14 +294,15 @@ class TextureLoss(nn.Module):
         )
         on_features = torch.stack([hinge_loss(real, fake, inside, FEATURE_REACH) for real, fake in pairs]).mean()
         self.optimizer.zero_grad(set_to_none=True)
-        loss = on_patches + on_features
-        loss.backward()  # type: ignore[no-untyped-call]
+        with torch.autocast(truth.device.type, enabled=False):
+            (on_patches + on_features).backward()  # type: ignore[no-untyped-call]
+        gradients = [parameter.grad for parameter in self._judges() if parameter.grad is not None]
         if self._average:
-            for parameter in self._judges():
-                assert parameter.grad is not None
-                parameter.grad = self._average(parameter.grad)
-            loss = self._average(loss.detach())
-        if bool(loss.isfinite()):
+            mean = self._average(torch.cat([gradient.flatten() for gradient in gradients]))
+            parts = torch.split(mean, [gradient.numel() for gradient in gradients])
+            for gradient, part in zip(gradients, parts, strict=True):
+                gradient.copy_(part.view_as(gradient))
+        if bool(nn.utils.get_total_norm(gradients).isfinite()):
             self.optimizer.step()
         losses = {"patch_discriminator": on_patches, "feature_discriminators": on_features}
         return losses, [each.detach() for each in real_features]
