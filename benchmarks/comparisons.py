@@ -1,4 +1,4 @@
-"""What do the paper's ideas gain in 20 minutes on one core? Trains networks on equal crops, and fills the same holes.
+"""What do the paper's ideas gain in 20 minutes on one core? Trains on equal crops, and fills the same holes.
 
     python benchmarks/comparisons.py plain --photos MY_PHOTOS --test OTHER_PHOTOS -o runs/comparisons
     python benchmarks/comparisons.py rectangles --photos MY_PHOTOS --test OTHER_PHOTOS -o runs/comparisons
@@ -73,6 +73,8 @@ def trained(variant: Variant, seed: int, folder: Path, photos: Path, vgg: Path |
         call = [sys.executable, "-m", "pconv", "train", variant.config, *variant.overrides, f"photos={photos}"]
         call += [f"seed={seed}", "--out", str(folder), *(["--vgg", str(vgg)] if vgg else [])]
         folder.mkdir(parents=True, exist_ok=True)
+        if (folder / "state.pt").exists():  # it was interrupted; the minutes are those of the rest
+            call.append("--resume")
         begun = time.perf_counter()
         with (folder / "log.txt").open("w") as log:
             run = subprocess.Popen(call, stderr=log, stdout=log, env={**os.environ, "OMP_NUM_THREADS": "1"})

@@ -36,7 +36,7 @@ def main(folder: Path, models: tuple[str, ...], out: Path, vgg: Path | None) -> 
     for mask in masks:
         photo = Image.open(mask.with_name(mask.name.replace("-mask", ""))).convert("RGB")
         hole = np.asarray(Image.open(mask).convert("L")) > 127
-        truth = np.asarray(photo)
+        truth = np.array(photo)
         fills = [np.asarray(fill(truth, hole), dtype=np.uint8) for fill in fillers]
         levels.append([10 * np.log10(255**2 / np.square(f[hole] - truth[hole].astype(float)).mean()) for f in fills])
         if features:

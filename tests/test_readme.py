@@ -108,10 +108,11 @@ def test_the_reference_lists_every_public_name():
 
 def test_the_fine_tuning_example_makes_its_pictures(tmp_path):
     """And compares models on them, as docs/guides/fine-tuning.md says."""
-    python = [sys.executable, str(ROOT / "examples" / "bricks.py"), str(tmp_path / "bricks")]
+    examples = ROOT / "examples"
+    python = [sys.executable, str(examples / "old_prints.py"), str(examples / "photos"), str(tmp_path / "prints")]
     subprocess.run([*python, "--train", "2", "--test", "2"], check=True, capture_output=True)
-    assert len(list((tmp_path / "bricks" / "train").iterdir())) == 2
-    compare = [sys.executable, str(ROOT / "examples" / "compare_models.py"), str(tmp_path / "bricks" / "test")]
+    assert len(list((tmp_path / "prints" / "train").iterdir())) == 2
+    compare = [sys.executable, str(examples / "compare_models.py"), str(tmp_path / "prints" / "test")]
     done = subprocess.run([*compare, "default", "-o", str(tmp_path / "out.png")], check=True, capture_output=True)
     assert b"dB over the hole  default" in done.stdout
     assert (tmp_path / "out.png").exists()
