@@ -74,7 +74,7 @@ def main(
     if recipe:
         stage = read_config(recipe, [f"photos={photos}"]).stages[number]
         size = stage.size
-    stage = stage.model_copy(update={"steps": 2 * (limit // BATCH), "batch_size": BATCH})
+    stage = stage.model_copy(update={"steps": 2 * (limit // BATCH), "batch_size": BATCH, "network": {}})
     machine = f"{processor()}, {torch.get_num_threads()} threads"
     print(f"{size} px crops of {limit} photos, {machine}; images/s in the first and the second epoch\n")
     found: dict[str, list[float]] = {}
