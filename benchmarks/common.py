@@ -62,6 +62,14 @@ def finish(result: Mapping[str, Any]) -> None:
     print("\n" + json.dumps({"machine": machine(), **result}))
 
 
+def save_figure(figure: Any, path: Path, salt: str) -> None:
+    """Write a figure of matplotlib; as SVG, the same figure gives the same bytes, by ``salt`` and without a date."""
+    from matplotlib import rc_context
+
+    with rc_context({"svg.hashsalt": salt, "svg.fonttype": "none"}):
+        figure.savefig(path, dpi=110, metadata={"Date": None} if path.suffix == ".svg" else {})
+
+
 class PlainUNet(nn.Module):
     """The paper's network with nn.Conv2d: the same channels, kernels, norms and skips, and no validity anywhere."""
 

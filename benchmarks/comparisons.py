@@ -16,7 +16,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple, cast
@@ -31,12 +30,12 @@ from pconv.masks.strokes import RATIO_BINS, irregular_hole
 from pconv.nn.checkpoint import load_network
 from pconv.nn.plain import load_plain
 from pconv.nn.unet import PConvUNet
-from pconv.training.data import Batch, stack, to_sample
 from pconv.training.features import load_vgg
 from pconv.training.holes import rectangle_hole
-from pconv.training.validation import measured_by_bin, squares_of
+from pconv.training.validation import measured_by_bin, validation_set
 
 TEST_SIZE = 256
+TEST_SEED = 7
 PER_BIN = 20
 
 
@@ -89,27 +88,6 @@ def trained(variant: Variant, seed: int, folder: Path, photos: Path, vgg: Path |
     return float(took.read_text())
 
 
-def test_batches(photos: Sequence[Path], holes: str) -> list[Batch]:
-    """``PER_BIN`` central squares for each bin of hole ratios."""
-    squares = squares_of(photos, TEST_SIZE, PER_BIN * len(RATIO_BINS))
-    draw = HOLES[holes]
-    batches = []
-    for number, ratio in enumerate(RATIO_BINS):
-        generators = [np.random.default_rng([7, number, n]) for n in range(PER_BIN)]
-        batches.append(
-            stack(
-                [
-                    to_sample(
-                        squares[(number + n * len(RATIO_BINS)) % len(squares)],
-                        draw(TEST_SIZE, TEST_SIZE, ratio, generator=generator),
-                    )
-                    for n, generator in enumerate(generators)
-                ]
-            )
-        )
-    return batches
-
-
 @click.command()
 @click.argument("comparison", type=click.Choice(list(COMPARISONS)))
 @click.option("--photos", type=click.Path(path_type=Path, exists=True), required=True, help="To train on.")
@@ -136,7 +114,10 @@ def main(
         )
 
     kinds = tuple(HOLES) if comparison == "rectangles" else ("irregular",)
-    batches = {kind: test_batches(find_photos(test), kind) for kind in kinds}
+    tested = find_photos(test)
+    batches = {
+        kind: validation_set(tested, TEST_SIZE, TEST_SEED, per_bin=PER_BIN, draw_hole=HOLES[kind]) for kind in kinds
+    }
     features = load_vgg(vgg, 2) if vgg else None
     bins = " | ".join(f"{low:g}-{high:g}" for low, high in RATIO_BINS)
     print(f"{processor()}, one core for each training; PSNR of the composite in dB, {TEST_SIZE} px\n")

@@ -27,8 +27,7 @@ from typing import NamedTuple
 
 import click
 import numpy as np
-from common import PAUSE, finish, machine, show
-from matplotlib import rc_context
+from common import PAUSE, finish, machine, save_figure, show
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
@@ -183,8 +182,7 @@ def draw(
     for axis in (left, right):
         axis.grid(alpha=0.3)
     right.legend(fontsize=8)
-    with rc_context({"svg.hashsalt": "holes", "svg.fonttype": "none"}):
-        figure.savefig(path, dpi=110, metadata={"Date": None} if path.suffix == ".svg" else {})
+    save_figure(figure, path, "holes")
 
 
 if __name__ == "__main__":

@@ -25,8 +25,7 @@ from unittest.mock import patch
 import click
 import numpy as np
 import torch
-from common import finish, machine, show
-from matplotlib import rc_context
+from common import finish, machine, save_figure, show
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
@@ -290,8 +289,7 @@ def draw(
         axis.set(xlabel="distance from the border, px", ylim=(0, None))
         axis.grid(alpha=0.3)
         axis.legend(fontsize=7)
-    with rc_context({"svg.hashsalt": "padding", "svg.fonttype": "none"}):
-        figure.savefig(path, dpi=110, metadata={"Date": None} if path.suffix == ".svg" else {})
+    save_figure(figure, path, "padding")
 
 
 if __name__ == "__main__":

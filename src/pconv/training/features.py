@@ -78,14 +78,7 @@ class VGG16Features(nn.Module):
         Raises:
             ValueError: another number of channels.
         """
-        if images.dim() != 4 or images.shape[1] not in (1, 3):
-            raise ValueError(f"VGG-16 takes images (B, 3, H, W) or (B, 1, H, W), got {tuple(images.shape)}")
-        features = (images - self.mean) / self.std
-        outputs: list[Tensor] = []
-        for start, stop in pairwise((0, *self._ends()[:pools])):
-            features = self.features[start:stop](features)
-            outputs.append(features)
-        return outputs
+        return [pooled for _, pooled in self._around_each(images, pools)]
 
     def around_pools(self, images: Tensor, pools: int) -> tuple[list[Tensor], list[Tensor]]:
         """The features behind each pooling layer, as ``forward`` gives them, and those before it, at twice the size.
@@ -97,15 +90,18 @@ class VGG16Features(nn.Module):
         Returns:
             For each p: ``(B, C_p, H // 2^p, W // 2^p)``, and ``(B, C_p, H // 2^(p - 1), W // 2^(p - 1))``.
         """
+        pairs = [(before.relu(), pooled) for before, pooled in self._around_each(images, pools)]
+        return [pooled for _, pooled in pairs], [unpooled for unpooled, _ in pairs]
+
+    def _around_each(self, images: Tensor, pools: int | None) -> Iterator[tuple[Tensor, Tensor]]:
+        """What each pooling layer takes, before its ReLU, and what comes out of it, behind the ReLU."""
+        if images.dim() != 4 or images.shape[1] not in (1, 3):
+            raise ValueError(f"VGG-16 takes images (B, 3, H, W) or (B, 1, H, W), got {tuple(images.shape)}")
         features = (images - self.mean) / self.std
-        pooled: list[Tensor] = []
-        unpooled: list[Tensor] = []
         for start, stop in pairwise((0, *self._ends()[:pools])):
             before = self.features[start : stop - 2](features)
             features = self.features[stop - 2 : stop](before)
-            pooled.append(features)
-            unpooled.append(before.relu())
-        return pooled, unpooled
+            yield before, features
 
     def _ends(self) -> list[int]:
         """Where in ``features`` each block ends: behind the ReLU that follows its pooling."""

@@ -45,9 +45,14 @@ def hole_loss(output: Tensor, truth: Tensor, valid: Tensor, balance: float = 0.0
     """
     error = (output - truth).abs()
     if balance:
-        ratio = (~valid).to(error.dtype).mean(dim=(1, 2, 3), keepdim=True)
-        error = error * (NEUTRAL_RATIO / ratio.clamp(min=0.01)) ** balance
+        error = error * _balanced((~valid).to(error.dtype), balance)
     return zero_holes(error, ~valid).mean()
+
+
+def _balanced(hole: Tensor, balance: float) -> Tensor:
+    """(0.3 / hole ratio) ** balance of each image, ``(B, 1, 1, 1)``; ``hole`` is 1 in the hole and 0 elsewhere."""
+    ratio = hole.mean(dim=(1, 2, 3), keepdim=True)
+    return (NEUTRAL_RATIO / ratio.clamp(min=0.01)) ** balance
 
 
 def rim_weight(valid: Tensor, distance: Tensor, reach: float, balance: float) -> Tensor:
@@ -65,8 +70,7 @@ def rim_weight(valid: Tensor, distance: Tensor, reach: float, balance: float) ->
         ``(B, 1, H, W)`` float32, 0 at known pixels.
     """
     hole = (~valid).float()
-    ratio = hole.mean(dim=(1, 2, 3), keepdim=True).clamp(min=0.01)
-    return hole / (1 + distance.float() / reach) * (NEUTRAL_RATIO / ratio) ** balance
+    return hole / (1 + distance.float() / reach) * _balanced(hole, balance)
 
 
 def rim_loss(

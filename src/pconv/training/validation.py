@@ -15,7 +15,7 @@ from pconv.images.reading import photo_size, some
 from pconv.masks.strokes import RATIO_BINS, irregular_hole
 from pconv.nn.unet import PConvUNet, composite
 from pconv.training.crops import Pixels, central_square, cut, decode, reduction_for
-from pconv.training.data import Batch, Sample, stack, to_sample
+from pconv.training.data import Batch, DrawHole, Sample, stack, to_sample
 from pconv.training.features import VGG16Features
 from pconv.training.losses import gram_distance
 
@@ -31,8 +31,16 @@ def hold_out(photos: list[Path]) -> tuple[list[Path], list[Path]]:
     return [p for i, p in enumerate(photos) if i % HOLD_OUT_EVERY], photos[::HOLD_OUT_EVERY]
 
 
-def validation_set(photos: Sequence[Path], size: int, seed: int, notes: list[str] | None = None) -> list[Batch]:
-    """A batch of ``PER_BIN`` central squares for each bin, with synthetic holes of that bin.
+def validation_set(
+    photos: Sequence[Path],
+    size: int,
+    seed: int,
+    notes: list[str] | None = None,
+    *,
+    per_bin: int = PER_BIN,
+    draw_hole: DrawHole = irregular_hole,
+) -> list[Batch]:
+    """A batch of ``per_bin`` central squares for each bin, with synthetic holes of that bin.
 
     Args:
         notes: gets a sentence on the photos that were tried and cannot be read.
@@ -40,17 +48,17 @@ def validation_set(photos: Sequence[Path], size: int, seed: int, notes: list[str
     Raises:
         TrainingError: no photo can be read.
     """
-    squares = squares_of(photos, size, PER_BIN * len(RATIO_BINS), notes)
+    squares = _squares(photos, size, per_bin * len(RATIO_BINS), notes)
 
     def sample(bin_number: int, number: int) -> Sample:
         generator = np.random.default_rng([seed, 4, bin_number, number])
         pixels = squares[(bin_number + number * len(RATIO_BINS)) % len(squares)]
-        return to_sample(pixels, irregular_hole(size, size, RATIO_BINS[bin_number], generator=generator))
+        return to_sample(pixels, draw_hole(size, size, RATIO_BINS[bin_number], generator=generator))
 
-    return [stack([sample(b, n) for n in range(PER_BIN)]) for b in range(len(RATIO_BINS))]
+    return [stack([sample(b, n) for n in range(per_bin)]) for b in range(len(RATIO_BINS))]
 
 
-def squares_of(photos: Sequence[Path], size: int, wanted: int, notes: list[str] | None = None) -> list[Pixels]:
+def _squares(photos: Sequence[Path], size: int, wanted: int, notes: list[str] | None) -> list[Pixels]:
     """Central squares ``(size, size, 3)`` of up to ``wanted`` photos, spread over all.
 
     Args:
