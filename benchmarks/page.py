@@ -12,6 +12,8 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -136,25 +138,31 @@ def measure(page: Page, address: str, path: Path) -> None:
     print(f"In the worker: the mask for the server {upload:.2f} s, for export {export:.2f} s; grown {grow:.2f} s")
 
 
+@contextmanager
+def served() -> Iterator[str]:
+    """The address of a `pconv serve` that runs until the block ends."""
+    command = [sys.executable, "-m", "pconv", "serve", "--port", "0", "--backend", "onnxruntime"]
+    server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    try:
+        assert server.stderr is not None
+        address = next(found[0] for line in server.stderr if (found := re.search(r"http://\S+", line)))
+        threading.Thread(target=server.stderr.read, daemon=True).start()
+        yield address
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
 def main() -> None:
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter).parse_args()
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    command = [sys.executable, "-m", "pconv", "serve", "--port", "0", "--backend", "onnxruntime"]
-    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright, served() as address:
         path = photo(Path(folder))
-        server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-        try:
-            assert server.stderr is not None
-            address = next(found[0] for line in server.stderr if (found := re.search(r"http://\S+", line)))
-            threading.Thread(target=server.stderr.read, daemon=True).start()
-            browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-            page = browser.new_page(viewport={"width": 1440, "height": 900})
-            page.on("pageerror", lambda error: print(error, file=sys.stderr))
-            measure(page, address, path)
-            browser.close()
-        finally:
-            server.terminate()
-            server.wait(30)
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1440, "height": 900})
+        page.on("pageerror", lambda error: print(error, file=sys.stderr))
+        measure(page, address, path)
+        browser.close()
 
 
 if __name__ == "__main__":

@@ -1,10 +1,12 @@
 """The 60 validation crops of the model card: PSNR of a model's fills per bin, and Gram distance in the hole.
 
     python benchmarks/validation_crops.py --photos BSDS500_TEST --vgg FILE [--model FILE] [--seed N]
+    python benchmarks/validation_crops.py --photos BSDS500_TEST --vgg FILE --noise 25    # what noise changes
 
-Bins b = 0..5 of hole ratios (0.01-0.1, 0.1-0.2, ... 0.5-0.6), crops i = 0..9: photo number (10 b + i) * 3 of the
-sorted folder of 200, its central 320 x 320 pixels, a hole from `pconv.irregular_hole` with the generator seeded by
-(5, b, i). PSNR in dB over all pixels of the 8-bit composite. A JSON line comes last.
+Bins of hole ratios have the numbers b = 0..5 (0.01-0.1, 0.1-0.2, ... 0.5-0.6), and their crops i = 0..9. A crop is the
+central 320 x 320 pixels of photo number (10 b + i) * 3 of the sorted folder of 200. Its hole is from
+`pconv.irregular_hole` with the generator seeded by (5, b, i). PSNR in dB over all pixels of the 8-bit composite. With `--noise`, the same fills are also measured with
+normal noise in their holes. A JSON line comes last.
 """
 
 from __future__ import annotations
@@ -45,23 +47,32 @@ def crops(folder: Path) -> Iterator[tuple[int, NDArray[np.uint8], NDArray[np.boo
 @click.option("--model", default="default", show_default=True, help="The bundled one's name, or a checkpoint.")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--backend", default="auto", show_default=True)
-def main(photos: Path, vgg: Path | None, model: str, seed: int, backend: str) -> None:
+@click.option("--noise", default=0.0, help="Standard deviation of noise that is added to the fills, in levels of 255.")
+def main(photos: Path, vgg: Path | None, model: str, seed: int, backend: str, noise: float) -> None:
     features, fill = load_vgg(vgg, blocks=2), Inpainter(model, backend=backend)
-    scores: dict[int, list[tuple[float, float]]] = {number: [] for number in range(len(RATIO_BINS))}
+    generator = np.random.default_rng(0)
+    scores: dict[int, list[list[float]]] = {number: [] for number in range(len(RATIO_BINS))}
+    columns = ["PSNR", "Gram", *(["PSNR, noisy", "Gram, noisy"] if noise else [])]
     for number, photo, hole in crops(photos):
-        result = fill(photo, hole, seed=seed)
+        results = [fill(photo, hole, seed=seed)]
+        if noise:
+            noisy = results[0] + hole[..., None] * generator.normal(0, noise, photo.shape)
+            results.append(noisy.round().clip(0, 255).astype(np.uint8))
+        measured = []
         with torch.inference_mode():
-            gram = gram_distance(vgg_features(features, result), vgg_features(features, photo), hole)
-        scores[number].append((psnr(result, photo), gram))
+            wanted = vgg_features(features, photo)
+            for result in results:
+                measured += [psnr(result, photo), gram_distance(vgg_features(features, result), wanted, hole)]
+        scores[number].append(measured)
     means = {number: np.mean(each, axis=0) for number, each in scores.items()}
-    table = {
-        f"{RATIO_BINS[number][0]:g}-{RATIO_BINS[number][1]:g}": {"PSNR": f"{mean[0]:.3f}", "Gram": f"{mean[1]:.3f}"}
-        for number, mean in means.items()
-    }
-    whole = np.mean(list(means.values()), axis=0)
-    table["mean"] = {"PSNR": f"{whole[0]:.3f}", "Gram": f"{whole[1]:.3f}"}
+
+    def row(values: NDArray[np.float64]) -> dict[str, str]:
+        return {name: f"{value:.3f}" for name, value in zip(columns, values, strict=True)}
+
+    table = {f"{RATIO_BINS[number][0]:g}-{RATIO_BINS[number][1]:g}": row(mean) for number, mean in means.items()}
+    table["mean"] = row(np.mean(list(means.values()), axis=0))
     show(table, f"{model}, seed {seed}, {fill.backend.name} in {fill.backend.precision}, {machine()}")
-    finish({"model": model, "seed": seed, "scores": table})
+    finish({"model": model, "seed": seed, "noise": noise, "scores": table})
 
 
 if __name__ == "__main__":
