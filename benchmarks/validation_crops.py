@@ -5,8 +5,8 @@
 
 Bins of hole ratios have the numbers b = 0..5 (0.01-0.1, 0.1-0.2, ... 0.5-0.6), and their crops i = 0..9. A crop is the
 central 320 x 320 pixels of photo number (10 b + i) * 3 of the sorted folder of 200. Its hole is from
-`pconv.irregular_hole` with the generator seeded by (5, b, i). PSNR in dB over all pixels of the 8-bit composite. With `--noise`, the same fills are also measured with
-normal noise in their holes. A JSON line comes last.
+`pconv.irregular_hole` with the generator seeded by (5, b, i). PSNR in dB is over all pixels of the 8-bit composite.
+With `--noise`, the same fills are also measured with normal noise in their holes. A JSON line comes last.
 """
 
 from __future__ import annotations
