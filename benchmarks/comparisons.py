@@ -3,10 +3,13 @@
     python benchmarks/comparisons.py plain --photos MY_PHOTOS --test OTHER_PHOTOS -o runs/comparisons
     python benchmarks/comparisons.py rectangles --photos MY_PHOTOS --test OTHER_PHOTOS -o runs/comparisons
     python benchmarks/comparisons.py paper --photos MY_PHOTOS --test OTHER_PHOTOS -o runs/comparisons --vgg VGG16
+    python benchmarks/comparisons.py losses --photos MY_PHOTOS --test OTHER_PHOTOS -o runs/comparisons --vgg VGG16 \
+        --start runs/comparisons/plain/partial-convolutions-1/model.safetensors
 
 plain: partial against plain convolutions whose holes are filled with the mean. rectangles: irregular holes against one
 rectangle per crop. paper: the default recipe against the paper's network and loss, the same time instead of the same
-crops. Trainings that are done are not repeated. A table in Markdown comes last.
+crops. losses: L1, the paper's loss and the default model's last one, each from the weights of ``--start``.
+Trainings that are done are not repeated. A table in Markdown comes last.
 """
 
 from __future__ import annotations
@@ -47,6 +50,8 @@ class Variant(NamedTuple):
     overrides: tuple[str, ...] = ()
 
 
+LOSSES = str(Path(__file__).with_name("losses.toml"))
+LAST_LOSS = "{ valid = 0.0, hole = 0.0, perceptual = 0.0, style = 0.0, tv = 0.0, rim = 12.0 }"
 PAPER_ROW = ("stages.0.size=256", "stages.0.batch_size=6", "precision=auto")
 COMPARISONS: dict[str, tuple[Variant, ...]] = {
     "plain": (
@@ -61,16 +66,34 @@ COMPARISONS: dict[str, tuple[Variant, ...]] = {
         Variant("the default network and recipe, 128 px", "default"),
         Variant("the paper's network and loss, 256 px", "paper", PAPER_ROW),
     ),
+    "losses": (
+        Variant("L1", LOSSES),
+        Variant("the paper's loss", LOSSES, ("stages.0.loss={}",)),
+        Variant(
+            "the default model's last loss",
+            LOSSES,
+            (f"stages.0.loss={LAST_LOSS}", "stages.0.texture={}", "stages.0.balance=0.7"),
+        ),
+    ),
 }
 HOLES = {"irregular": irregular_hole, "rectangle": rectangle_hole}
 
 
-def trained(variant: Variant, seed: int, folder: Path, photos: Path, vgg: Path | None, minutes: float | None) -> float:
+def trained(
+    variant: Variant,
+    seed: int,
+    folder: Path,
+    photos: Path,
+    vgg: Path | None,
+    minutes: float | None,
+    start: Path | None,
+) -> float:
     """Train ``variant`` in a process of its own on one core; the minutes it took, also where it was done before."""
     took = folder / "minutes.txt"
     if not took.exists():
         call = [sys.executable, "-m", "pconv", "train", variant.config, *variant.overrides, f"photos={photos}"]
         call += [f"seed={seed}", "--out", str(folder), *(["--vgg", str(vgg)] if vgg else [])]
+        call += [f"init={start}"] if start else []
         folder.mkdir(parents=True, exist_ok=True)
         if (folder / "state.pt").exists():  # it was interrupted; the minutes are those of the rest
             call.append("--resume")
@@ -97,9 +120,20 @@ def trained(variant: Variant, seed: int, folder: Path, photos: Path, vgg: Path |
 @click.option("--seeds", default=2, show_default=True, help="Trainings of each kind.")
 @click.option("--jobs", default=2, show_default=True, help="Trainings at once, one core each.")
 @click.option("--minutes", default=20.0, show_default=True, help="Of each training of the paper comparison.")
+@click.option("--start", type=click.Path(path_type=Path, exists=True), help="Weights that losses starts from.")
 def main(
-    comparison: str, photos: Path, test: Path, out: Path, vgg: Path | None, seeds: int, jobs: int, minutes: float
+    comparison: str,
+    photos: Path,
+    test: Path,
+    out: Path,
+    vgg: Path | None,
+    seeds: int,
+    jobs: int,
+    minutes: float,
+    start: Path | None,
 ) -> None:
+    if comparison == "losses" and not (start and vgg):
+        raise click.UsageError("losses needs --start MODEL, a tiny network's weights, and --vgg")
     jobs_of = [(variant, seed) for seed in range(1, seeds + 1) for variant in COMPARISONS[comparison]]
     folders = {
         (v.name, seed): out / comparison / f"{v.name.split(',')[0].replace(' ', '-')}-{seed}" for v, seed in jobs_of
@@ -108,7 +142,7 @@ def main(
     with ThreadPoolExecutor(jobs) as pool:
         took = list(
             pool.map(
-                lambda job: trained(job[0], job[1], folders[job[0].name, job[1]], photos, vgg, limit),
+                lambda job: trained(job[0], job[1], folders[job[0].name, job[1]], photos, vgg, limit, start),
                 jobs_of,
             )
         )

@@ -15,6 +15,7 @@ from .masks.shapes import blob_hole as blob_hole
 from .masks.shapes import dense_thin_hole as dense_thin_hole
 from .masks.shapes import thin_strokes_hole as thin_strokes_hole
 from .masks.strokes import irregular_hole as irregular_hole
+from .masks.superres import superres_input as superres_input
 from .nn.checkpoint import load_network as load_network
 from .nn.checkpoint import save_network as save_network
 from .nn.convert import convert_padding as convert_padding

@@ -338,3 +338,19 @@ def test_the_phase_form_equals_upsampling_then_convolving(shape):
         strict=True,
     ):
         torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
+
+
+def test_outer_levels_have_the_same_weights():
+    config = UNetConfig(
+        (4, 6, 8, 10), (3, 3, 3, 3), surface="correction", surface_skip=True, surface_levels=(1, 3), blocks=(1, 2, 1),
+        noise_levels=2,
+    )  # fmt: skip
+    net = PConvUNet(config)
+    outer = net.outer(2)
+    assert outer.config == UNetConfig(
+        (4, 6), (3, 3), surface="correction", surface_skip=True, surface_levels=(1,), blocks=(1,)
+    )
+    for name, parameter in outer.named_parameters():
+        level = {"decoder.0": "decoder.2", "decoder.1": "decoder.3"}.get(name[:9], name[:9])
+        assert torch.equal(parameter, net.get_parameter(level + name[9:])), name
+    assert PRESETS["default"].outer(3) == PRESETS["superres"]

@@ -5,6 +5,7 @@ Every difference between the two is a field of ``UNetConfig``.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
@@ -105,6 +106,17 @@ class UNetConfig:
             and all(a <= b for a, b in zip(ours, theirs, strict=True))
         )
 
+    def outer(self, levels: int) -> UNetConfig:
+        """Only the outer ``levels`` levels, without noise inputs (``PConvUNet.outer``)."""
+        return replace(
+            self,
+            channels=self.channels[:levels],
+            kernels=self.kernels[:levels],
+            blocks=self.blocks[: levels - 1],
+            surface_levels=tuple(level for level in self.surface_levels if level < levels),
+            noise_levels=0,
+        )
+
     @property
     def multiple(self) -> int:
         """Heights and widths are padded, as hole, to a multiple of this."""
@@ -136,10 +148,23 @@ PRESETS: dict[str, UNetConfig] = {
         blocks=(1, 5, 3, 1),
         noise_levels=4,
     ),
+    "superres": UNetConfig(
+        channels=(32, 64, 128),
+        kernels=(5, 3, 3),
+        mean=0.5,
+        std=0.25,
+        encoder_slope=0.1,
+        decoder_slope=0.1,
+        surface="correction",
+        surface_skip=True,
+        surface_levels=(1, 2),
+        blocks=(1, 5),
+    ),
     "small": UNetConfig(channels=(32, 64, 128, 256, 256, 256, 256), kernels=(7, 5, 5, 3, 3, 3, 3), mean=0.5, std=0.25),
     "tiny": UNetConfig(channels=(16, 32, 64, 64, 64), kernels=(5, 5, 3, 3, 3), mean=0.5, std=0.25),
 }
-"""The paper's network; the bundled model's; the paper's at half its width; one for tests and first tries."""
+"""The paper's network; the default model's; its outer levels, for super-resolution; the paper's at half its width; and
+one for tests and first tries."""
 
 
 class Map(NamedTuple):
@@ -282,6 +307,21 @@ class PConvUNet(nn.Module):
     def levels(self) -> tuple[list[EncoderLevel], list[DecoderLevel]]:
         """The encoder's and the decoder's levels in the order in which they run."""
         return list(self.encoder), list(self.decoder)  # type: ignore[arg-type]
+
+    def outer(self, levels: int) -> PConvUNet:
+        """A smaller network to train further: the outer ``levels`` levels, with copies of their weights.
+
+        The innermost encoder level then feeds the decoder directly. It has as many channels as what fed it before.
+        """
+        smaller = PConvUNet(self.config.outer(levels))
+        left_out = len(self.config.channels) - levels  # the decoder's list begins with the innermost level
+        weights = self.state_dict()
+        renamed = {
+            name: weights[re.sub(r"^decoder\.(\d+)", lambda number: f"decoder.{int(number[1]) + left_out}", name)]
+            for name in smaller.state_dict()
+        }
+        smaller.load_state_dict(renamed)
+        return smaller
 
     def forward(
         self,

@@ -19,6 +19,9 @@ from pconv.nn.unet import PRESETS, UNetConfig
 from pconv.training.losses import LossWeights
 from pconv.training.texture import TextureWeights
 
+SUPERRES_MULTIPLE = 12
+"""The least multiple of all factors of super-resolution."""
+
 Ratio = Annotated[float, Field(gt=0, lt=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Decay = Annotated[float, Field(ge=0, lt=1)]
@@ -73,9 +76,10 @@ class Stage(_Checked):
     mixture: Share = 1.0
     """The share of this stage's averaged weights in the saved model; the rest are those with which the stage began.
     A mixture of weights lies between two networks in what they do, if one was trained from the other."""
-    holes: Literal["irregular", "mixed", "rectangle"] = "irregular"
+    holes: Literal["irregular", "mixed", "rectangle", "superres"] = "irregular"
     """Synthetic holes: ``pconv.irregular_hole``; 55 % of them, 30 % blobs and 15 % few thin strokes, in parts and
-    sizes of their own; or one rectangle, for comparison. Without meaning where there is a folder of masks."""
+    sizes of their own; or one rectangle, for comparison. Without meaning where there is a folder of masks. With
+    superres the network sees the crop shrunk by 2, 3 or 4, its pixels spread by ``pconv.superres_input``."""
     dense_thin_share: Share = 0.0
     """The share of mixed holes that are dense thin lines instead (``pconv.dense_thin_hole``)."""
     hole_ratio: tuple[Ratio, Ratio] = (0.01, 0.6)
@@ -97,6 +101,12 @@ class Stage(_Checked):
             raise ValueError(f"hole_ratio needs low <= high, got {self.hole_ratio}")
         if self.dense_thin_share and self.holes != "mixed":
             raise ValueError(f"dense_thin_share belongs to holes = 'mixed', and holes is {self.holes!r}")
+        if self.holes == "superres":
+            if self.size % SUPERRES_MULTIPLE:
+                raise ValueError(f"holes = 'superres' needs a multiple of 12 as size; got {self.size}")
+            terms = {name for name, weight in dataclasses.asdict(self.loss).items() if weight}
+            if self.texture or not terms <= {"valid", "hole"}:
+                raise ValueError("holes = 'superres' has the loss terms valid and hole alone; set the others to 0")
         if self.adamw_lr and self.optimizer != "muon":
             raise ValueError("adamw_lr belongs to optimizer = 'muon'; set lr")
         return self
@@ -125,7 +135,8 @@ class TrainConfig(_Checked):
     """Plain ones are the paper's comparison: the same network with nn.Conv2d, its holes filled with 127.5 or with the
     ImageNet mean; for pconv evaluate --plain-model."""
     init: Path | None = None
-    """Checkpoint to start the weights from, of the same network; "default" is the bundled model."""
+    """Checkpoint to start the weights from, of the same network or one with further inner levels; "default" is the
+    bundled model."""
     vgg: Path | None = None
     """VGG-16 weights for the perceptual and style terms; without a file, torchvision's are downloaded once."""
     stages: tuple[Stage, ...] = Field(min_length=1)
@@ -167,6 +178,9 @@ class TrainConfig(_Checked):
             raise ValueError("init starts from a network of partial convolutions; leave it out for a plain one")
         if self.model not in PRESETS:
             raise ValueError(f"unknown model {self.model!r}; known are {', '.join(PRESETS)}")
+        superres = {stage.holes == "superres" for stage in self.stages}
+        if len(superres) > 1 or (self.masks and True in superres):
+            raise ValueError("holes = 'superres' must be that of all stages, without masks")
         for number, stage in enumerate(self.stages):
             try:
                 network = self.network(stage)

@@ -14,12 +14,14 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from pconv.errors import ImageFileError, TrainingError
 from pconv.images.reading import photo_size
 from pconv.masks.strokes import irregular_hole
+from pconv.masks.superres import FACTORS, superres_input
 from pconv.training.config import Stage
 from pconv.training.crops import Decoded, cut, decode, draw_square, recoloured, reduction_for, turned
 
@@ -41,6 +43,8 @@ class Sample(NamedTuple):
         distance: ``(1, size, size)`` float16, of each hole pixel to the nearest known one, px; 0 where known.
         unreadable: for each file that was skipped on the way to it, the sentence that says why it cannot be read.
         position: where the reader of shards goes on after it; None where photos are read from a folder.
+        seen: ``(3, size, size)`` uint8, what the network sees where that is not the truth's known pixels: for
+            super-resolution they are the small image's, which are averages. The output counts everywhere then.
     """
 
     image: Tensor
@@ -48,10 +52,11 @@ class Sample(NamedTuple):
     distance: Tensor
     unreadable: tuple[str, ...] = ()
     position: ShardPosition | None = None
+    seen: Tensor | None = None
 
 
 class Batch(NamedTuple):
-    """Stacked samples: images ``(B, 3, size, size)`` uint8, valid ``(B, 1, size, size)`` bool, distance
+    """Stacked samples: images and seen ``(B, 3, size, size)`` uint8, valid ``(B, 1, size, size)`` bool, distance
     ``(B, 1, size, size)`` float16; ``position`` is the last sample's."""
 
     images: Tensor
@@ -59,13 +64,15 @@ class Batch(NamedTuple):
     distance: Tensor
     unreadable: tuple[str, ...]
     position: ShardPosition | None
+    seen: Tensor | None = None
 
 
 def stack(samples: Sequence[Sample]) -> Batch:
     """A loader's ``collate_fn``."""
-    images, valid, distance, unreadable, positions = zip(*samples, strict=True)
+    images, valid, distance, unreadable, positions, seen = zip(*samples, strict=True)
     names = tuple(name for names in unreadable for name in names)
-    return Batch(torch.stack(images), torch.stack(valid), torch.stack(distance), names, positions[-1])
+    all_seen = None if seen[0] is None else torch.stack(seen)
+    return Batch(torch.stack(images), torch.stack(valid), torch.stack(distance), names, positions[-1], all_seen)
 
 
 class DrawHole(Protocol):
@@ -102,16 +109,14 @@ class HoledPhotos(Dataset[Sample]):
 
     def __getitem__(self, index: int) -> Sample:
         generator = np.random.default_rng([self.seed, 1, index])
-        unreadable = []
-        size = self.stage.size
+        unreadable: list[str] = []
         for number in self._candidates(index):
             try:
                 pixels = self._crop(number, generator)
             except ImageFileError as error:
                 unreadable.append(str(error))
                 continue
-            hole = self.draw_hole(size, size, self.stage.hole_ratio, generator=generator)
-            return to_sample(pixels, hole, unreadable)
+            return with_holes(pixels, self.stage, self.draw_hole, generator, unreadable)
         raise TrainingError(f"none of the {len(self.photos)} photos can be read as an image: {unreadable[0]}")
 
     def _candidates(self, index: int) -> Iterator[int]:
@@ -147,17 +152,53 @@ def varied(pixels: NDArray[np.uint8], stage: Stage, generator: np.random.Generat
     return pixels
 
 
+def with_holes(
+    pixels: NDArray[np.uint8],
+    stage: Stage,
+    draw_hole: DrawHole,
+    generator: np.random.Generator,
+    unreadable: Sequence[str] = (),
+    position: ShardPosition | None = None,
+) -> Sample:
+    """A sample of a crop: with a hole of ``draw_hole``, or for super-resolution by a random factor."""
+    if stage.holes == "superres":
+        return superres_sample(pixels, int(generator.choice(FACTORS)), unreadable, position)
+    hole = draw_hole(pixels.shape[0], pixels.shape[1], stage.hole_ratio, generator=generator)
+    return to_sample(pixels, hole, unreadable, position)
+
+
+def superres_sample(
+    pixels: NDArray[np.uint8], factor: int, unreadable: Sequence[str] = (), position: ShardPosition | None = None
+) -> Sample:
+    """A crop whose sides are multiples of ``factor``; the network sees it shrunk, as Pillow's BICUBIC does."""
+    height, width = pixels.shape[:2]
+    small = Image.fromarray(pixels).resize((width // factor, height // factor), Image.Resampling.BICUBIC)
+    seen, hole = superres_input(np.asarray(small), factor)
+    return to_sample(pixels, hole, unreadable, position, seen)
+
+
 def to_sample(
     pixels: NDArray[np.uint8],
     hole: NDArray[np.bool_],
     unreadable: Sequence[str] = (),
     position: ShardPosition | None = None,
+    seen: NDArray[np.uint8] | None = None,
 ) -> Sample:
     """Arrays as the tensors of a sample; here a hole becomes validity."""
-    image = torch.from_numpy(pixels.transpose(2, 0, 1).copy())
     hole = np.ascontiguousarray(hole)
     distance = cv2.distanceTransform(hole.view(np.uint8), cv2.DIST_L2, 3).astype(np.float16)
-    return Sample(image, torch.from_numpy(~hole)[None], torch.from_numpy(distance)[None], tuple(unreadable), position)
+    return Sample(
+        _channels_first(pixels),
+        torch.from_numpy(~hole)[None],
+        torch.from_numpy(distance)[None],
+        tuple(unreadable),
+        position,
+        None if seen is None else _channels_first(seen),
+    )
+
+
+def _channels_first(pixels: NDArray[np.uint8]) -> Tensor:
+    return torch.from_numpy(pixels.transpose(2, 0, 1).copy())
 
 
 class BatchSplit(NamedTuple):

@@ -111,14 +111,15 @@ class TrainingData:
         return Loader(DataLoader(stream, batch_size=size, **common), start)  # type: ignore[arg-type]
 
 
-def packed(samples: Sequence[Sample]) -> tuple[list[NDArray[Any]], tuple[str, ...], ShardPosition | None]:
+def packed(samples: Sequence[Sample]) -> tuple[list[NDArray[Any] | None], tuple[str, ...], ShardPosition | None]:
     """A batch as arrays, which reach the training process through a pipe.
 
     Tensors would go through files in /dev/shm, which is small in containers: a batch that does not fit is lost there,
     and the training process waits for it for ever.
     """
     batch = stack(samples)
-    return [tensor.numpy() for tensor in batch[:3]], batch.unreadable, batch.position
+    tensors = *batch[:3], batch.seen
+    return [None if tensor is None else tensor.numpy() for tensor in tensors], batch.unreadable, batch.position
 
 
 def start_worker(worker: int) -> None:
@@ -204,8 +205,9 @@ class Loader:
                     note(f"no batch for {LONG_WAIT} s: the loader workers are slow, or their files cannot be reached")
                 waited = True
                 continue
-            images, valid, distance = map(torch.from_numpy, arrays)
-            yield Batch(images, valid, distance, unreadable, position)
+            images, valid, distance = map(torch.from_numpy, arrays[:3])
+            seen = None if arrays[3] is None else torch.from_numpy(arrays[3])
+            yield Batch(images, valid, distance, unreadable, position, seen)
 
     def used(self, batch: Batch) -> None:
         """Note that ``batch`` was trained on; the batch after it may have been received already."""
@@ -254,7 +256,8 @@ class Feed:
         for _ in range(self._micro_batches):
             batch = next(self._batches)
             images, valid, distance = (self._moved(tensor) for tensor in batch[:3])
-            self._fetched.append(Batch(images, valid, distance, batch.unreadable, batch.position))
+            seen = None if batch.seen is None else self._moved(batch.seen)
+            self._fetched.append(Batch(images, valid, distance, batch.unreadable, batch.position, seen))
 
     def _moved(self, tensor: Tensor) -> Tensor:
         if self._device.type == "cuda":  # only from pinned memory does the copy not hold this process up

@@ -28,7 +28,7 @@ from pconv.training.progress import TrainingProgress
 from pconv.training.run import BATCH_NORMS, Run
 from pconv.training.sheet import save_bad_batch
 from pconv.training.texture import POOLS as TEXTURE_POOLS
-from pconv.training.validation import validation_set
+from pconv.training.validation import superres_set, validation_set
 
 CONFIG_FILE = "config.toml"
 STOPPING = "stopping after this step, which is still saved (once more to stop at once)"
@@ -92,7 +92,10 @@ def train(config: TrainConfig, out: Path, resume: bool = False) -> Outcome:
         if state["photos"] != data.fingerprint:
             notes.append("the photos are not those that the run began with; it goes on with these")
     size = max(stage.size for stage in config.stages)
-    held_out = validation_set(data.validation, size, config.seed, notes) if first and data.validation else []
+    held_out: list[Batch] = []
+    if first and data.validation:
+        draw = superres_set if config.stages[-1].holes == "superres" else validation_set
+        held_out = draw(data.validation, size, config.seed, notes)
 
     images = sum(min(max(run.step - start, 0), s.steps) * s.batch_size for start, s in stage_starts(config))
     total = sum(s.steps * s.batch_size for s in config.stages)
@@ -222,7 +225,7 @@ def train_step(
     for number, batch in enumerate(micro_batches, start=1):
         truth, valid = to_network(batch.images), batch.valid
         with fabric.no_backward_sync(net, enabled=number < len(micro_batches)):
-            output = net(truth, valid)
+            output = net(truth if batch.seen is None else to_network(batch.seen), valid)
             with fabric.autocast():
                 loss, terms = loss_of(output, truth, valid, batch.distance)
                 if run.texture:

@@ -21,6 +21,7 @@ from torch.utils.tensorboard import SummaryWriter
 from pconv.errors import TrainingError
 from pconv.files import replacing, replacing_together
 from pconv.masks.strokes import RATIO_BINS
+from pconv.masks.superres import FACTORS
 from pconv.models import find_model
 from pconv.nn.checkpoint import load_network, save_network, save_state
 from pconv.nn.plain import FILLS, PlainConfig, PlainUNet
@@ -107,6 +108,8 @@ class Run:
         net = new_network(config, stage)
         if average is None and config.init:
             start_from, _ = load_network(find_model(config.init))
+            if start_from.config.outer(len(net.config.channels)) == net.config:
+                start_from = start_from.outer(len(net.config.channels))
             if not start_from.config.fits_into(net.config):
                 raise TrainingError(
                     f"{config.init} is another network than model {config.model!r}: {start_from.config}"
@@ -259,7 +262,7 @@ class Run:
         return nn.utils.clip_grad_norm_(self.net.parameters(), self.stage.clip_norm or math.inf)
 
     def validate(self, batches: list[Batch], writer: SummaryWriter) -> str:
-        """Log PSNR for each bin of hole ratios, the Gram distance where VGG-16 is there, and a contact sheet.
+        """Log PSNR for each bin of hole ratios or factor, the Gram distance if VGG-16 is there, and a contact sheet.
 
         Keeps the model with the best mean PSNR of the stage; returns a line.
         """
@@ -271,11 +274,14 @@ class Run:
             torch.stack([batch.images[0] for batch in batches]),
             torch.stack([batch.valid[0] for batch in batches]),
             self.fabric.device,
+            torch.stack([batch.images[0] if batch.seen is None else batch.seen[0] for batch in batches]),
         )
+        superres = self.stage.holes == "superres"
+        names = [f"x{factor}" for factor in FACTORS] if superres else [f"{low:g}-{high:g}" for low, high in RATIO_BINS]
         line = "validation PSNR  " + "  ".join(f"{level:.2f}" for level in figures.psnr) + f"  mean {mean:.2f} dB"
         with writing_run(self.out):
-            for (low, high), level in zip(RATIO_BINS, figures.psnr, strict=True):
-                writer.add_scalar(f"psnr/{low:g}-{high:g}", level, self.step)
+            for name, level in zip(names, figures.psnr, strict=True):
+                writer.add_scalar(f"psnr/{name}", level, self.step)
             writer.add_scalar("psnr/mean", mean, self.step)
             if figures.gram is not None:
                 writer.add_scalar("gram_distance", figures.gram, self.step)

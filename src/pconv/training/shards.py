@@ -23,7 +23,7 @@ from pconv.images.reading import photo_size
 from pconv.masks.strokes import irregular_hole
 from pconv.training.config import Stage
 from pconv.training.crops import cut, decode, draw_square, reduction_for
-from pconv.training.data import DrawHole, Sample, ShardPosition, to_sample, varied
+from pconv.training.data import DrawHole, Sample, ShardPosition, varied, with_holes
 
 TRIES = 3
 """How often a shard is read that cannot be, a second apart and then two, since networks fail for short times."""
@@ -84,7 +84,6 @@ class ShardedPhotos(IterableDataset[Sample]):
     def __iter__(self) -> Iterator[Sample]:
         worker = get_worker_info()
         reader, own_number, start = self.positions[worker.id if worker else 0]
-        size = self.stage.size
         unreadable: list[str] = []
         shards_without_photos = 0  # one after the other
         while True:
@@ -102,8 +101,8 @@ class ShardedPhotos(IterableDataset[Sample]):
                 except ImageFileError as error:
                     unreadable.append(str(error))
                     continue
-                hole = self.draw_hole(size, size, self.stage.hole_ratio, generator=generator)
-                yield to_sample(pixels, hole, unreadable, ShardPosition(reader, own_number, photo + 1))
+                position = ShardPosition(reader, own_number, photo + 1)
+                yield with_holes(pixels, self.stage, self.draw_hole, generator, unreadable, position)
                 unreadable = []
                 shards_without_photos = 0
             if shards_without_photos > len(self.shards):

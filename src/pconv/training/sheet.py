@@ -16,20 +16,23 @@ from pconv.training.data import Batch
 
 
 @torch.no_grad()
-def contact_sheet(network: PConvUNet, images: Tensor, valid: Tensor, device: torch.device) -> Image.Image:
+def contact_sheet(
+    network: PConvUNet, images: Tensor, valid: Tensor, device: torch.device, seen: Tensor
+) -> Image.Image:
     """A row for each image: its holes in white, the output, the composite, the truth.
 
     Args:
         images: ``(B, 3, H, W)`` uint8.
         valid: ``(B, 1, H, W)`` bool.
+        seen: ``(B, 3, H, W)`` uint8, what the network sees: the images, but for super-resolution.
     """
     was_training = network.training
     network.eval()
     truth = images.to(device).float() / 255
-    valid = valid.to(device)
-    output = network(truth, valid).clamp(0, 1)
+    known, valid = seen.to(device).float() / 255, valid.to(device)
+    output = network(known, valid).clamp(0, 1)
     network.train(was_training)
-    return _columns([_with_white_holes(truth, valid), output, composite(truth, output, valid), truth])
+    return _columns([_with_white_holes(known, valid), output, composite(known, output, valid), truth])
 
 
 def save_bad_batch(micro_batches: Sequence[Batch], out: Path, rank: int) -> Path:

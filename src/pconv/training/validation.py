@@ -13,9 +13,10 @@ from pconv.errors import ImageFileError, TrainingError
 from pconv.images.psnr import psnr
 from pconv.images.reading import photo_size, some
 from pconv.masks.strokes import RATIO_BINS, irregular_hole
+from pconv.masks.superres import FACTORS
 from pconv.nn.unet import PConvUNet, composite
 from pconv.training.crops import Pixels, central_square, cut, decode, reduction_for
-from pconv.training.data import Batch, DrawHole, Sample, stack, to_sample
+from pconv.training.data import Batch, DrawHole, Sample, stack, superres_sample, to_sample
 from pconv.training.features import VGG16Features
 from pconv.training.losses import gram_distance
 
@@ -56,6 +57,12 @@ def validation_set(
         return to_sample(pixels, draw_hole(size, size, RATIO_BINS[bin_number], generator=generator))
 
     return [stack([sample(b, n) for n in range(per_bin)]) for b in range(len(RATIO_BINS))]
+
+
+def superres_set(photos: Sequence[Path], size: int, seed: int, notes: list[str] | None = None) -> list[Batch]:
+    """A batch of central squares for each factor of super-resolution; otherwise as ``validation_set``."""
+    squares = _squares(photos, size, 2 * PER_BIN, notes)
+    return [stack([superres_sample(pixels, factor) for pixels in squares]) for factor in FACTORS]
 
 
 def _squares(photos: Sequence[Path], size: int, wanted: int, notes: list[str] | None) -> list[Pixels]:
@@ -102,14 +109,17 @@ class Figures(NamedTuple):
 def measured_by_bin(
     network: PConvUNet, batches: Sequence[Batch], device: torch.device, vgg: VGG16Features | None = None
 ) -> Figures:
-    """How good the composites of each batch are, in fp32, evaluation mode."""
+    """How good the composites of each batch are, or its outputs for super-resolution, in fp32, evaluation mode."""
     was_training = network.training
     network.eval()
     levels: list[float] = []
     grams: list[float] = []
     for batch in batches:
         truth, valid = batch.images.to(device).float() / 255, batch.valid.to(device)
-        filled = composite(truth, network(truth, valid).clamp(0, 1), valid)
+        if batch.seen is None:
+            filled = composite(truth, network(truth, valid).clamp(0, 1), valid)
+        else:
+            filled = network(batch.seen.to(device).float() / 255, valid).clamp(0, 1)
         pairs = zip(filled.cpu().numpy(), truth.cpu().numpy(), strict=True)
         levels.append(float(np.mean([psnr(image, true_image, peak=1.0) for image, true_image in pairs])))
         if vgg is not None:

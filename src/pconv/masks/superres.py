@@ -1,0 +1,37 @@
+"""Super-resolution as inpainting (Liu et al., extensions): a small image's pixels with holes between them."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pconv.errors import InputError
+
+FACTORS = (2, 3, 4)
+
+
+def superres_input(small: NDArray[np.uint8], factor: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """Spread a small image's pixels over an image that is ``factor`` times as high and wide; all else is hole.
+
+    Pixel (x, y) goes to (K x + floor(K / 2), K y + floor(K / 2)), where K is ``factor``.
+
+    Args:
+        small: ``(h, w)`` or ``(h, w, C)``, of any dtype.
+        factor: 2, 3 or 4.
+
+    Returns:
+        The image ``(K h, K w)`` or ``(K h, K w, C)``, zero in the hole, of the dtype of ``small``; and the mask
+        ``(K h, K w)`` bool, True = hole.
+
+    Raises:
+        InputError: another factor.
+    """
+    if factor not in FACTORS:
+        raise InputError(f"the factor must be one of {', '.join(map(str, FACTORS))}; got {factor}")
+    height, width = factor * small.shape[0], factor * small.shape[1]
+    kept = slice(factor // 2, None, factor)
+    image = np.zeros((height, width, *small.shape[2:]), small.dtype)
+    image[kept, kept] = small
+    hole = np.ones((height, width), dtype=np.bool_)
+    hole[kept, kept] = False
+    return image, hole
