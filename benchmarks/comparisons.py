@@ -19,6 +19,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple, cast
@@ -27,13 +28,17 @@ import click
 import numpy as np
 import torch
 from common import processor
+from PIL import Image
 
+from pconv.evaluation.metrics import vgg_distance, vgg_features
 from pconv.images.reading import find_photos
 from pconv.masks.strokes import RATIO_BINS, irregular_hole
 from pconv.nn.checkpoint import load_network
 from pconv.nn.plain import load_plain
-from pconv.nn.unet import PConvUNet
-from pconv.training.features import load_vgg
+from pconv.nn.unet import PConvUNet, composite
+from pconv.report.sheet import in_rows, titled
+from pconv.training.data import Batch
+from pconv.training.features import VGG16Features, load_vgg
 from pconv.training.holes import rectangle_hole
 from pconv.training.validation import measured_by_bin, validation_set
 
@@ -116,11 +121,14 @@ def trained(
 @click.option("--photos", type=click.Path(path_type=Path, exists=True), required=True, help="To train on.")
 @click.option("--test", type=click.Path(path_type=Path, exists=True), required=True, help="Folder of other photos.")
 @click.option("-o", "--output", "out", type=click.Path(path_type=Path), required=True, help="Folder for the runs.")
-@click.option("--vgg", type=click.Path(path_type=Path, exists=True), help="VGG-16 weights; adds the Gram distance.")
+@click.option(
+    "--vgg", type=click.Path(path_type=Path, exists=True), help="VGG-16 weights; adds VGG and Gram distance."
+)
 @click.option("--seeds", default=2, show_default=True, help="Trainings of each kind.")
 @click.option("--jobs", default=2, show_default=True, help="Trainings at once, one core each.")
 @click.option("--minutes", default=20.0, show_default=True, help="Of each training of the paper comparison.")
 @click.option("--start", type=click.Path(path_type=Path, exists=True), help="Weights that losses starts from.")
+@click.option("--picture", type=click.Path(path_type=Path), help="Where to write a fill of each bin by each network.")
 def main(
     comparison: str,
     photos: Path,
@@ -131,6 +139,7 @@ def main(
     jobs: int,
     minutes: float,
     start: Path | None,
+    picture: Path | None,
 ) -> None:
     if comparison == "losses" and not (start and vgg):
         raise click.UsageError("losses needs --start MODEL, a tiny network's weights, and --vgg")
@@ -155,18 +164,58 @@ def main(
     features = load_vgg(vgg, 2) if vgg else None
     bins = " | ".join(f"{low:g}-{high:g}" for low, high in RATIO_BINS)
     print(f"{processor()}, one core for each training; PSNR of the composite in dB, {TEST_SIZE} px\n")
-    print(f"| trained with | seed | minutes | test holes | {bins} | mean | Gram distance |")
-    print("|---" * (len(RATIO_BINS) + 6) + "|")
+    print(f"| trained with | seed | minutes | test holes | {bins} | mean | VGG distance | Gram distance |")
+    print("|---" * (len(RATIO_BINS) + 7) + "|")
+    networks: dict[str, PConvUNet] = {}
     for (variant, seed), minutes_taken in zip(jobs_of, took, strict=True):
         path = folders[variant.name, seed] / "model.safetensors"
         plain = any(each.startswith("convolution=plain") for each in variant.overrides)
         network = cast(PConvUNet, load_plain(path)) if plain else load_network(path)[0]
+        networks.setdefault(variant.name, network)
         for kind in kinds:
             figures = measured_by_bin(network, batches[kind], torch.device("cpu"), features)
-            levels = " | ".join(f"{level:.2f}" for level in figures.psnr)
-            gram = "" if figures.gram is None else f"{figures.gram:.3f}"
-            mean = np.mean(figures.psnr)
-            print(f"| {variant.name} | {seed} | {minutes_taken:.0f} | {kind} | {levels} | {mean:.2f} | {gram} |")
+            levels = " | ".join(f"{level:.2f}" for level in (*figures.psnr, np.mean(figures.psnr)))
+            measures = ["", ""]
+            if features is not None:
+                measures = [f"{mean_vgg_distance(network, batches[kind], features):.3f}", f"{figures.gram:.3f}"]
+            print(
+                f"| {variant.name} | {seed} | {minutes_taken:.0f} | {kind} | {levels} | {' | '.join(measures)} |",
+                flush=True,
+            )
+    if picture:
+        draw(networks, batches["irregular"], picture)
+
+
+@torch.no_grad()
+def mean_vgg_distance(network: PConvUNet, batches: Sequence[Batch], vgg: VGG16Features) -> float:
+    """Of the composites (``pconv evaluate`` has the same measure)."""
+    distances = []
+    for batch in batches:
+        for filled, truth in zip(composites(network, batch), batch.images, strict=True):
+            pair = [vgg_features(vgg, image.permute(1, 2, 0).numpy()) for image in (filled, truth)]
+            distances.append(vgg_distance(*pair))
+    return float(np.mean(distances))
+
+
+@torch.no_grad()
+def composites(network: PConvUNet, batch: Batch) -> torch.Tensor:
+    """The filled images, ``(B, 3, H, W)`` uint8."""
+    truth = batch.images.float() / 255
+    return (composite(truth, network.eval()(truth, batch.valid).clamp(0, 1), batch.valid) * 255).round().byte()
+
+
+def draw(networks: Mapping[str, PConvUNet], batches: Sequence[Batch], picture: Path) -> None:
+    """A row for each bin's first image: its hole, each network's fill with the lowest seed, the truth."""
+    names = ["hole", *(name[:40] for name in networks), "truth"]
+    rows = []
+    for batch in batches:
+        truth, valid = batch.images[:1], batch.valid[:1]
+        first = Batch(truth, valid, batch.distance[:1], (), None)
+        fills = [composites(network, first) for network in networks.values()]
+        tiles = [torch.where(valid, truth, 255).byte(), *fills, truth]
+        images = [Image.fromarray(tile[0].permute(1, 2, 0).numpy()) for tile in tiles]
+        rows.append(images if rows else [titled(image, name) for image, name in zip(images, names, strict=True)])
+    in_rows(rows).save(picture)
 
 
 if __name__ == "__main__":
