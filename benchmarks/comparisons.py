@@ -74,6 +74,7 @@ COMPARISONS: dict[str, tuple[Variant, ...]] = {
     "losses": (
         Variant("L1", LOSSES),
         Variant("the paper's loss", LOSSES, ("stages.0.loss={}",)),
+        Variant("the paper's loss with style 6 for 120", LOSSES, ("stages.0.loss={ style = 6.0 }",)),
         Variant(
             "the default model's last loss",
             LOSSES,
