@@ -1,8 +1,10 @@
-"""Times and memory of the page that `pconv page` built, in Chromium.
+"""Times and memory of the page that `pconv page` built, in Chromium; with --sizes the sizes of its files instead.
 
-make page; python benchmarks/static_page.py [page-site]        needs chromium, and pip install 'pconv[dev]'
+make page; python benchmarks/static_page.py [--sizes] [page-site]        needs chromium, and pip install 'pconv[dev]'
 """
 
+import argparse
+import gzip
 import os
 import re
 import sys
@@ -21,6 +23,14 @@ from desk import Desk  # noqa: E402
 from web import serving_folder  # noqa: E402
 
 PROFILE = "pconv-static-page"
+PARTS = (
+    ("ONNX Runtime Web", r"runtime/ort\."),
+    ("the model", r"model-"),
+    ("mozjpeg's decoder", r"runtime/mozjpeg"),
+    ("the PNG libraries", r"runtime/\w+_png\."),
+    ("the page", ""),
+)
+"""What is in the site: each file belongs to the first part whose pattern its path holds."""
 
 
 def photo(height: int, width: int) -> np.ndarray:
@@ -83,8 +93,31 @@ def measure(folder: Path, isolated: bool, pixels: np.ndarray, hole: np.ndarray, 
     print(f"{what}: {shown} s; peak of the tab {peak:.0f} MB; load {os.getloadavg()[0]:.1f}")
 
 
+def print_sizes(folder: Path) -> None:
+    """Bytes of each part of the site, as they are and with `gzip -9`."""
+    sizes = {name: [0, 0] for name, _ in PARTS}
+    for path in folder.rglob("*"):
+        if path.is_file():
+            data = path.read_bytes()
+            part = next(name for name, pattern in PARTS if re.search(pattern, path.relative_to(folder).as_posix()))
+            sizes[part][0] += len(data)
+            sizes[part][1] += len(gzip.compress(data, 9))
+    sizes["together"] = [sum(column) for column in zip(*sizes.values(), strict=True)]
+    for name, (plain, compressed) in sizes.items():
+        print(f"{name:20} {plain:12,} bytes {compressed:12,} with gzip")
+
+
 if __name__ == "__main__":
-    site = Path(sys.argv[1] if len(sys.argv) > 1 else "page-site")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("site", type=Path, nargs="?", default="page-site", help="the folder that pconv page wrote")
+    parser.add_argument("--sizes", action="store_true", help="print the sizes of the files, and measure nothing")
+    arguments = parser.parse_args()
+    site = arguments.site
+    if not (site / "index.html").is_file():
+        parser.error(f"{site} is not a folder that pconv page wrote: build it with `make page`, or name another one")
+    if arguments.sizes:
+        print_sizes(site)
+        sys.exit()
     for isolated in (False, True):
         measure(site, isolated, photo(512, 512), strokes(512, 0.1), again=5)
     large = np.zeros((3000, 4000), bool)
