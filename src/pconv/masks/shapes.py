@@ -51,7 +51,7 @@ def dense_thin_hole(
         )
         if generator.random() < 1 / 12:
             canvas.dots(20, max(widest / 2, 2))
-        if number % 6 == 5 and canvas.hole().mean() >= target:
+        if number % 6 == 5 and canvas.share() >= target:
             break
     return canvas.hole()
 
@@ -108,6 +108,10 @@ class _Canvas:
 
     def hole(self) -> Hole:
         return np.array(self._image).view(np.bool_)
+
+    def share(self) -> float:
+        """The part of the canvas that is hole."""
+        return self._image.histogram()[1] / (self._image.width * self._image.height)
 
     def _place(self) -> NDArray[np.float64]:
         return np.asarray(self._generator.uniform(0, 1, 2) * self._size)

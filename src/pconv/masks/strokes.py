@@ -68,31 +68,38 @@ def irregular_hole(
     target = generator.uniform(low, high)
     thinnest = _THINNEST + _THINNEST_PER_RATIO * target
     brush = min(height, width) * math.exp(generator.uniform(math.log(thinnest), math.log(_THICKEST)))
-    hole = np.zeros((height, width), dtype=bool)
+    hole = Image.new("L", (width, height))
     scale = 1.0
     for _ in range(_TRIES_PER_HOLE):
-        drawn = hole | _keep_off_border(_random_shape(height, width, brush, scale, generator), border)
-        now = np.count_nonzero(drawn) / drawn.size
+        drawn = hole.copy()
+        _add_shape(drawn, brush, scale, generator)
+        _clear_border(drawn, border)
+        now = drawn.histogram()[1] / (height * width)
         if now > high:
             scale *= 0.7  # too much: a smaller shape next
             continue
         hole = drawn
         if now >= target:
-            return hole
-    return _fill_up(hole, target, high, border)
+            return _as_array(hole)
+    return _fill_up(_as_array(hole), target, high, border)
 
 
-def _keep_off_border(hole: NDArray[np.bool_], border: int) -> NDArray[np.bool_]:
+def _as_array(hole: Image.Image) -> NDArray[np.bool_]:
+    return np.array(hole).view(np.bool_)
+
+
+def _clear_border(hole: Image.Image, border: int) -> None:
     if border:
-        hole[:border], hole[-border:], hole[:, :border], hole[:, -border:] = False, False, False, False
-    return hole
+        width, height = hole.size
+        rows = (0, 0, width, border), (0, height - border, width, height)
+        columns = (0, 0, border, height), (width - border, 0, width, height)
+        for box in rows + columns:
+            hole.paste(0, box)
 
 
-def _random_shape(
-    height: int, width: int, brush: float, scale: float, generator: np.random.Generator
-) -> NDArray[np.bool_]:
-    canvas = Image.new("L", (width, height))
-    draw = ImageDraw.Draw(canvas)
+def _add_shape(hole: Image.Image, brush: float, scale: float, generator: np.random.Generator) -> None:
+    width, height = hole.size
+    draw = ImageDraw.Draw(hole)
     x, y = generator.uniform(0, width), generator.uniform(0, height)
     kind = generator.random()
     if kind < 0.7:
@@ -101,7 +108,6 @@ def _random_shape(
         _draw_polygon(draw, x, y, brush * scale * generator.uniform(0.5, 2.5), generator)
     else:
         _draw_ellipse(draw, x, y, brush * scale * generator.uniform(0.5, 2.5), generator)
-    return np.array(canvas).view(bool)
 
 
 def _draw_stroke(
@@ -147,7 +153,8 @@ def _fill_up(hole: NDArray[np.bool_], target: float, high: float, border: int) -
     """Where shapes did not hit a narrow range: add the missing pixels along the hole's rim, row by row."""
     height, width = hole.shape
     wanted = min(math.ceil(target * hole.size), math.floor(high * hole.size))
-    allowed = _keep_off_border(np.ones_like(hole), border)
+    allowed = np.zeros_like(hole)
+    allowed[border : height - border, border : width - border] = True
     while (missing := wanted - int(hole.sum())) > 0:
         rim = np.flatnonzero(dilate(hole, 1) & allowed & ~hole)
         if not len(rim):

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import os
+import tempfile
+from contextlib import suppress
+from functools import lru_cache
+from multiprocessing.reduction import DupFd
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from pconv.errors import TrainingError
 from pconv.masks.shapes import blob_hole, dense_thin_hole, thin_strokes_hole
 from pconv.masks.strokes import irregular_hole
 
@@ -40,23 +46,27 @@ class MixedHoles:
     """Holes of several kinds: dense thin lines; else 55 % irregular, 30 % blobs, 15 % few thin strokes.
 
     A hole is a random crop of a prepared one, which is drawn once at 512 px and kept: at its own size, or shrunk to
-    1 to 2 times the crop (dense thin lines always at their own size), flipped and transposed at random. Hole number n
-    of a kind is a function of the seed and n, so that every process has the same ones.
+    1 to 2 times the crop (dense thin lines always at their own size), flipped and transposed at random.
 
     Args:
         seed: of the prepared holes.
         dense_thin_share: which part of the crops has dense thin holes, 0 to 1.
+        size: side of the square crops, px.
+        ratio: limits the irregular holes' ratio before they are cropped.
+
+    Raises:
+        TrainingError: there is no place for a temporary file.
     """
 
-    def __init__(self, seed: int, dense_thin_share: float) -> None:
-        self._seed, self._dense_thin_share = seed, dense_thin_share
-        self._prepared: dict[tuple[int, int, int], NDArray[np.uint8]] = {}
+    def __init__(self, seed: int, dense_thin_share: float, size: int, ratio: tuple[float, float]) -> None:
+        self._dense_thin_share = dense_thin_share
+        self._prepared = prepared_holes(seed, max(SIDE, size), ratio)
 
     def __call__(self, height: int, width: int, ratio: tuple[float, float], *, generator: np.random.Generator) -> Hole:
-        """A square mask of ``height`` pixels, True = hole; ``ratio`` limits the irregular ones before the crop."""
+        """A square mask of ``height`` pixels, at most ``size``, True = hole; ``ratio`` is that of the constructor."""
         kind = _DENSE if generator.random() < self._dense_thin_share else _MIXED
         for _ in range(TRIES):
-            hole = self._hole(kind, int(generator.integers(kind.prepared)), max(SIDE, height), ratio)
+            hole = self._prepared.hole(kind, int(generator.integers(kind.prepared)))
             scale = generator.random()
             if kind is _MIXED and scale < 0.35:
                 hole = _resized(hole, min(2 * height, len(hole)))
@@ -70,14 +80,61 @@ class MixedHoles:
                 return hole
         return irregular_hole(height, width, ratio, generator=generator)
 
-    def _hole(self, kind: _Kind, number: int, side: int, ratio: tuple[float, float]) -> Hole:
-        key = kind.number, number, side
-        packed = self._prepared.get(key)
-        if packed is None:
-            generator = np.random.default_rng([self._seed, 5, kind.number, number])
-            packed = np.packbits(_draw(kind, side, ratio, generator))
-            self._prepared[key] = packed
-        return np.unpackbits(packed, count=side * side).view(np.bool_).reshape(side, side)
+
+class PreparedHoles:
+    """Square holes, each drawn when it is first needed, once for all processes that have this object.
+
+    Hole number n of a kind is a function of the seed and n. The holes lie as bits in a temporary file without a name,
+    which the loader workers inherit: /dev/shm may be too small, and a full disk is an error here, not a dead process.
+
+    Args:
+        seed: of the holes.
+        side: of each hole, px.
+        ratio: lowest and highest ratio of the irregular ones.
+
+    Raises:
+        TrainingError: there is no place for a temporary file.
+    """
+
+    def __init__(self, seed: int, side: int, ratio: tuple[float, float]) -> None:
+        self._seed, self._side, self._ratio = seed, side, ratio
+        try:
+            self._file: BinaryIO = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115
+        except OSError as error:
+            raise TrainingError(
+                f"cannot make a temporary file for the holes: {error.strerror}; set TMPDIR to a folder with room"
+            ) from error
+
+    def hole(self, kind: _Kind, number: int) -> Hole:
+        """Hole ``number`` of ``kind``: ``(side, side)`` bool, True = hole."""
+        file, size = self._file.fileno(), -(-(self._side**2) // 8)
+        start = (2 * number + kind.number) * (size + 1)  # there are two kinds, in turn
+        # The mark in front of a hole is written after it. Two workers may draw the same hole, and write the same.
+        if os.pread(file, 1, start) == b"\1":
+            packed = os.pread(file, size, start + 1)
+        else:
+            packed = np.packbits(_draw(kind, self._side, self._ratio, self._generator(kind, number))).tobytes()
+            with suppress(OSError):  # a full disk: the hole is drawn again when it is needed again
+                if os.pwrite(file, packed, start + 1) == size:
+                    os.pwrite(file, b"\1", start)
+        bits = np.frombuffer(packed, np.uint8)
+        return np.unpackbits(bits, count=self._side**2).view(np.bool_).reshape(self._side, self._side)
+
+    def _generator(self, kind: _Kind, number: int) -> np.random.Generator:
+        return np.random.default_rng([self._seed, 5, kind.number, number])
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For worker processes that are not forked."""
+        return {**vars(self), "_file": DupFd(self._file.fileno())}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _file=os.fdopen(state["_file"].detach(), "r+b", buffering=0))
+
+
+@lru_cache(maxsize=2)
+def prepared_holes(seed: int, side: int, ratio: tuple[float, float]) -> PreparedHoles:
+    """The same object for all stages that need the same holes."""
+    return PreparedHoles(seed, side, ratio)
 
 
 def _draw(kind: _Kind, side: int, ratio: tuple[float, float], generator: np.random.Generator) -> Hole:

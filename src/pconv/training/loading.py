@@ -321,5 +321,5 @@ def _masks(config: TrainConfig, notes: list[str]) -> DrawHole | None:
 def synthetic_holes(stage: Stage, seed: int) -> DrawHole:
     """What draws the holes that ``stage`` names."""
     if stage.holes == "mixed":
-        return MixedHoles(seed, stage.dense_thin_share)
+        return MixedHoles(seed, stage.dense_thin_share, stage.size, stage.hole_ratio)
     return rectangle_hole if stage.holes == "rectangle" else irregular_hole
