@@ -81,6 +81,22 @@ def test_windows_lie_in_the_image_and_touch_the_hole():
     assert torch.equal(found, row * 48 + column)
 
 
+def test_windows_are_drawn_as_multinomial_draws_them():
+    """The same pixels for the same seed, without its wait for the GPU."""
+    hole = (torch.rand(3, 1, 16, 24) > 0.7).float()
+    torch.manual_seed(3)
+    middle = torch.multinomial(hole.flatten(1) + 1e-7, 1)[:, 0]
+    shifts = torch.randint(-2, 3, (3,)), torch.randint(-3, 4, (3,))
+    tops = (middle // 24 - 4 + shifts[0]).clamp(0, 8)
+    lefts = (middle % 24 - 6 + shifts[1]).clamp(0, 12)
+    torch.manual_seed(3)
+    image = torch.rand(3, 2, 16, 24)
+    torch.manual_seed(3)
+    found = draw_windows(hole)(image)
+    for window, each, top, left in zip(found, image, tops, lefts, strict=True):
+        assert torch.equal(window, each[:, top : top + 8, left : left + 12])
+
+
 def test_scores_count_where_their_patch_touches_the_hole():
     hole = torch.zeros(1, 1, 32, 32)
     hole[..., :8, :8] = 1
@@ -139,6 +155,41 @@ def test_the_total_is_the_weighted_sum():
     total, t = TextureLoss(weights, VGG16Features(2))(output, truth, valid, distance, readiness=0.0)
     expected = t["texture_perceptual"] + 2 * t["sliced_wasserstein"] + 3 * t["gradients"]
     assert total.item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+NONE = {name: 0.0 for name in vars(TextureWeights()) if name != "perceptual_reach"}
+NEEDS = {
+    "perceptual": ({"texture_perceptual"}, False, False, True),
+    "sliced_wasserstein": ({"sliced_wasserstein"}, False, False, True),
+    "gradients": ({"gradients"}, False, False, False),
+    "adversarial": ({"patch_discriminator", "adversarial"}, True, False, False),
+    "feature_matching": ({"patch_discriminator", "feature_matching"}, True, False, False),
+    "feature_adversarial": ({"feature_discriminators", "feature_adversarial"}, False, True, True),
+}
+
+
+@pytest.mark.parametrize("name", NEEDS)
+def test_one_term_alone_computes_nothing_for_the_others(name):
+    expected, patches, on_features, vgg_needed = NEEDS[name]
+    weights = TextureWeights(**{**NONE, name: 2.0})
+    assert weights.needs_features == vgg_needed
+    vgg = VGG16Features(2)
+    alone = TextureLoss(weights, vgg if vgg_needed else None)
+    assert (alone.patches is not None, alone.on_features is not None) == (patches, on_features)
+    alone.set_lr(1e-3)
+    truth, valid, distance = batch()
+    output = torch.rand(2, 3, 64, 64, requires_grad=True)
+    total, terms = alone(output, truth, valid, distance)
+    assert set(terms) == expected
+    assert total.item() == pytest.approx(2 * terms[next(t for t in terms if "discriminator" not in t)].item())
+    total.backward()
+    assert output.grad.abs().sum() > 0
+    alone.restore(copy.deepcopy(alone.saved_state()))
+
+
+def test_without_any_weight_nothing_is_computed():
+    total, terms = TextureLoss(TextureWeights(**NONE), None)(torch.rand(2, 3, 64, 64), *batch())
+    assert (total.item(), terms) == (0, {})
 
 
 def test_a_perfect_output_leaves_nothing_but_the_judges_opinion():
@@ -213,6 +264,8 @@ def test_gradients_are_averaged_over_the_processes():
 def test_what_cannot_be_is_refused():
     with pytest.raises(ValueError, match="need 2 blocks of VGG-16, got 1"):
         TextureLoss(TextureWeights(), VGG16Features(1))
+    with pytest.raises(ValueError, match="need 2 blocks of VGG-16, got 0"):
+        TextureLoss(TextureWeights(), None)
     with pytest.raises(ValueError, match="must be 0 or more"):
         TextureWeights(adversarial=-1)
     with pytest.raises(ValueError, match="perceptual_reach above 0"):

@@ -66,8 +66,8 @@ class Stage(_Checked):
     composite_only: bool = False
     """The perceptual and style terms look at the composite alone; the paper's look at the output too."""
     texture: TextureWeights | None = None
-    """The terms of ``pconv.training.texture``, with their discriminators; they need VGG-16's weights. {} takes the
-    bundled model's weights."""
+    """The terms of ``pconv.training.texture``, with their discriminators; those on features need VGG-16's weights.
+    {} takes the bundled model's weights, and false leaves all terms out."""
     discriminator_lr: float = Field(4e-4, gt=0)
     """The discriminators' highest learning rate (AdamW)."""
     network: dict[str, Any] = Field(default_factory=dict)
@@ -95,6 +95,11 @@ class Stage(_Checked):
     freeze_encoder_norm: bool = False
     """Stage 2 of the paper: the encoder's batch-norm statistics and affine parameters stay as they are."""
 
+    @field_validator("texture", mode="before")
+    @classmethod
+    def _without_texture(cls, value: Any) -> Any:
+        return None if value is False else value
+
     @model_validator(mode="after")
     def _ordered(self) -> Stage:
         if self.hole_ratio[0] > self.hole_ratio[1]:
@@ -114,7 +119,7 @@ class Stage(_Checked):
     @property
     def needs_features(self) -> bool:
         """Whether VGG-16 has to be there."""
-        return self.loss.needs_features or self.texture is not None
+        return self.loss.needs_features or (self.texture is not None and self.texture.needs_features)
 
 
 class TrainConfig(_Checked):

@@ -26,8 +26,8 @@ _BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 51
 """Output channels of the 3x3 convolutions of each block; a 2x2 maximum ends it."""
 
 _HOW_TO_GO_ON = (
-    "give a file with --vgg PATH (torchvision's vgg16 .pth, or .safetensors with its key names), or set the "
-    "perceptual and style weights of the loss to 0"
+    "give a file with --vgg PATH (torchvision's vgg16 .pth, or .safetensors with its key names), or leave out what "
+    "needs it, in each stage N: stages.N.loss.perceptual=0, stages.N.loss.style=0, stages.N.texture=false"
 )
 _log = logging.getLogger("pconv")
 

@@ -98,7 +98,6 @@ class Run:
             self.begun_from = {name: value.clone() for name, value in start.items()}
         self.texture = None
         if stage.texture:
-            assert self.vgg is not None
             mean = partial(reduced, self.fabric) if self.fabric.world_size > 1 else None
             self.texture = TextureLoss(stage.texture, self.vgg, mean).to(self.fabric.device)
 

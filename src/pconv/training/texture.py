@@ -7,7 +7,7 @@ distribution of features instead. The network needs noise inputs (``UNetConfig.n
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import astuple, dataclass
 from typing import Any, ClassVar
 
@@ -57,6 +57,11 @@ class TextureWeights:
     feature_adversarial: float = 0.03
 
     __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
+
+    @property
+    def needs_features(self) -> bool:
+        """Whether VGG-16 has to be there."""
+        return bool(self.perceptual or self.sliced_wasserstein or self.feature_adversarial)
 
     def __post_init__(self) -> None:
         if not all(math.isfinite(value) and value >= 0 for value in astuple(self)) or not self.perceptual_reach:
@@ -147,20 +152,22 @@ def draw_windows(hole: Tensor) -> Callable[[Tensor], Tensor]:
     """
     height, width = hole.shape[2:]
     tall, wide = height // 2, width // 2
-    middle = torch.multinomial(hole.flatten(1) + 1e-7, 1)[:, 0]
+    # torch.multinomial would wait for the GPU, and so would corners as Python's numbers.
+    chances = hole.flatten(1) + 1e-7
+    middle = (chances / torch.empty_like(chances).exponential_()).argmax(1)
     # The pixel lies somewhere in the window's inner half, not always in its centre.
     shift = [
         torch.randint(-(length // 4), length // 4 + 1, middle.shape, device=hole.device) for length in (tall, wide)
     ]
-    tops = (middle // width - tall // 2 + shift[0]).clamp(0, height - tall).tolist()
-    lefts = (middle % width - wide // 2 + shift[1]).clamp(0, width - wide).tolist()
+    tops = (middle // width - tall // 2 + shift[0]).clamp(0, height - tall)
+    lefts = (middle % width - wide // 2 + shift[1]).clamp(0, width - wide)
+    rows = (tops[:, None] + torch.arange(tall, device=hole.device))[:, None, :, None]
+    columns = (lefts[:, None] + torch.arange(wide, device=hole.device))[:, None, None, :]
 
     def cut(images: Tensor) -> Tensor:
-        windows = [
-            image[:, top : top + tall, left : left + wide]
-            for image, top, left in zip(images, tops, lefts, strict=True)
-        ]
-        return torch.stack(windows)
+        channels = images.shape[1]
+        lines = images.gather(2, rows.expand(-1, channels, -1, width))
+        return lines.gather(3, columns.expand(-1, channels, tall, -1))
 
     return cut
 
@@ -169,42 +176,46 @@ class TextureLoss(nn.Module):
     """The weighted sum of the texture terms, with the discriminators that two of them need.
 
     Each call first trains the discriminators by one step, so it belongs into a training step. They take that step
-    where their own gradients are finite, whatever becomes of the network's.
+    where their own gradients are finite, whatever becomes of the network's. A term of weight 0 is not computed,
+    and a discriminator that no term needs is not there.
 
     Args:
         weights: of the terms.
-        features: VGG-16 with trained weights, two blocks at least.
+        features: VGG-16 with trained weights, two blocks at least; None where ``weights`` need none.
         average: where many processes train, gives a tensor's mean over them, for the discriminators' gradients.
 
     Raises:
-        ValueError: VGG-16 has fewer blocks.
+        ValueError: VGG-16 is missing or has fewer blocks.
     """
 
     def __init__(
-        self, weights: TextureWeights, features: VGG16Features, average: Callable[[Tensor], Tensor] | None = None
+        self,
+        weights: TextureWeights,
+        features: VGG16Features | None,
+        average: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         super().__init__()
-        if features.blocks < POOLS:
-            raise ValueError(f"the texture terms need {POOLS} blocks of VGG-16, got {features.blocks}")
-        self.weights, self.features, self._average = weights, features, average
-        self.patches, self.on_features = PatchDiscriminator(), FeatureDiscriminators()
-        self.optimizer = torch.optim.AdamW(self._judges(), lr=0.0, betas=(0.5, 0.99), weight_decay=1e-4)
+        if weights.needs_features and (features is None or features.blocks < POOLS):
+            got = features.blocks if features else 0
+            raise ValueError(f"the texture terms on features need {POOLS} blocks of VGG-16, got {got}")
+        self.weights, self._average = weights, average
+        self.features = features if weights.needs_features else None
+        self.patches = PatchDiscriminator() if weights.adversarial or weights.feature_matching else None
+        self.on_features = FeatureDiscriminators() if weights.feature_adversarial else None
+        judges = self._judges()
+        self.optimizer = torch.optim.AdamW(judges, lr=0.0, betas=(0.5, 0.99), weight_decay=1e-4) if judges else None
 
     def _judges(self) -> list[nn.Parameter]:
-        return [*self.patches.parameters(), *self.on_features.parameters()]
+        return [parameter for each in (self.patches, self.on_features) if each for parameter in each.parameters()]
 
     def set_lr(self, lr: float) -> None:
         """Of the discriminators."""
-        for group in self.optimizer.param_groups:
+        for group in self.optimizer.param_groups if self.optimizer else ():
             group["lr"] = lr
 
     def saved_state(self) -> dict[str, Any]:
         """The discriminators and their optimiser, for ``restore``."""
-        return {
-            "patches": self.patches.state_dict(),
-            "on_features": self.on_features.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-        }
+        return {name: part.state_dict() for name, part in self._parts()}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Become what ``saved_state`` gave.
@@ -212,9 +223,14 @@ class TextureLoss(nn.Module):
         Raises:
             RuntimeError, ValueError, KeyError: it is the state of other discriminators.
         """
-        self.patches.load_state_dict(state["patches"])
-        self.on_features.load_state_dict(state["on_features"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        for name, part in self._parts():
+            part.load_state_dict(state[name])
+
+    def _parts(self) -> Iterator[tuple[str, Any]]:
+        """What has a state: the discriminators and their optimiser."""
+        for name in ("patches", "on_features", "optimizer"):
+            if getattr(self, name) is not None:
+                yield name, getattr(self, name)
 
     def forward(
         self, output: Tensor, truth: Tensor, valid: Tensor, distance: Tensor, readiness: float = 1.0
@@ -234,45 +250,54 @@ class TextureLoss(nn.Module):
         filled = composite(truth, output.float(), valid)
         cut = draw_windows(hole)
         inside, seen, wanted = cut(hole), cut(filled), cut(truth)
-        pooled, unpooled = self.features.around_pools(seen, POOLS)
-        with torch.no_grad():
-            truth_pooled, truth_unpooled = self.features.around_pools(wanted, POOLS)
+        pooled: list[Tensor] = []
+        truth_pooled: list[Tensor] = []
+        if self.features:
+            pooled, unpooled = self.features.around_pools(seen, POOLS)
+            with torch.no_grad():
+                truth_pooled, truth_unpooled = self.features.around_pools(wanted, POOLS)
 
-        terms, real_features = self._train_judges(truth, filled.detach(), hole, truth_pooled, pooled, inside)
+        judges: dict[str, Tensor] = {}
+        real_features: list[Tensor] = []
+        if self.optimizer:
+            judges, real_features = self._train_judges(truth, filled.detach(), hole, truth_pooled, pooled, inside)
 
         # What follows trains the network alone.
         for parameter in self._judges():
             parameter.requires_grad_(False)
-        scores, filled_features = self.patches(filled, hole)
-        terms["adversarial"] = -score_at_hole(scores, hole, PATCH_REACH)
-        feature_scores = self.on_features(pooled, inside)
-        terms["feature_adversarial"] = -torch.stack(
-            [score_at_hole(each, inside, FEATURE_REACH) for each in feature_scores]
-        ).mean()
+        terms: dict[str, tuple[float, Tensor]] = {}
+        if self.patches:
+            scores, filled_features = self.patches(filled, hole)
+            if weights.adversarial:
+                terms["adversarial"] = readiness * weights.adversarial, -score_at_hole(scores, hole, PATCH_REACH)
+            if weights.feature_matching:
+                pairs = zip(filled_features, real_features, strict=True)
+                matching = torch.stack([(a.float() - b.float()).abs().mean() for a, b in pairs]).mean()
+                terms["feature_matching"] = readiness * weights.feature_matching, matching
+        if self.on_features:
+            feature_scores = [score_at_hole(each, inside, FEATURE_REACH) for each in self.on_features(pooled, inside)]
+            terms["feature_adversarial"] = (
+                (readiness >= 1) * weights.feature_adversarial,
+                -torch.stack(feature_scores).mean(),
+            )
         for parameter in self._judges():
             parameter.requires_grad_(True)
-        terms["feature_matching"] = torch.stack(
-            [(a.float() - b.float()).abs().mean() for a, b in zip(filled_features, real_features, strict=True)]
-        ).mean()
-        near = 1 / (1 + cut(distance.float()) / weights.perceptual_reach)
-        terms["texture_perceptual"] = torch.stack(
-            [
+        if weights.perceptual:
+            near = 1 / (1 + cut(distance.float()) / weights.perceptual_reach)
+            each_pool = [
                 ((a.float() - b.float()).abs() * shrunk(near, a)).mean()
                 for a, b in zip(pooled, truth_pooled, strict=True)
             ]
-        ).sum()
-        terms["sliced_wasserstein"] = sliced_wasserstein_distance(unpooled, truth_unpooled, inside)
-        terms["gradients"] = gradient_distance(seen, wanted, inside)
+            terms["texture_perceptual"] = weights.perceptual, torch.stack(each_pool).sum()
+        if weights.sliced_wasserstein:
+            distance_of_features = sliced_wasserstein_distance(unpooled, truth_unpooled, inside)
+            terms["sliced_wasserstein"] = weights.sliced_wasserstein, distance_of_features
+        if weights.gradients:
+            terms["gradients"] = weights.gradients, gradient_distance(seen, wanted, inside)
 
-        total = (
-            weights.perceptual * terms["texture_perceptual"]
-            + weights.sliced_wasserstein * terms["sliced_wasserstein"]
-            + weights.gradients * terms["gradients"]
-            + readiness * weights.adversarial * terms["adversarial"]
-            + readiness * weights.feature_matching * terms["feature_matching"]
-            + (readiness >= 1) * weights.feature_adversarial * terms["feature_adversarial"]
-        )
-        return total, {name: term.detach() for name, term in terms.items()}
+        total = sum((weight * term for weight, term in terms.values()), torch.zeros((), device=truth.device))
+        named = judges | {name: term for name, (_, term) in terms.items()}
+        return total, {name: term.detach() for name, term in named.items()}
 
     def _train_judges(
         self,
@@ -284,18 +309,24 @@ class TextureLoss(nn.Module):
         inside: Tensor,
     ) -> tuple[dict[str, Tensor], list[Tensor]]:
         """One step of the discriminators; their losses, and the patch discriminator's features of the truth."""
-        real, real_features = self.patches(truth, hole)
-        fake, _ = self.patches(filled, hole)
-        on_patches = hinge_loss(real, fake, hole, PATCH_REACH)
-        pairs = zip(
-            self.on_features(truth_pooled, inside),
-            self.on_features([each.detach() for each in pooled], inside),
-            strict=True,
-        )
-        on_features = torch.stack([hinge_loss(real, fake, inside, FEATURE_REACH) for real, fake in pairs]).mean()
+        losses: dict[str, Tensor] = {}
+        real_features: list[Tensor] = []
+        if self.patches:
+            real, real_features = self.patches(truth, hole)
+            fake, _ = self.patches(filled, hole)
+            losses["patch_discriminator"] = hinge_loss(real, fake, hole, PATCH_REACH)
+        if self.on_features:
+            pairs = zip(
+                self.on_features(truth_pooled, inside),
+                self.on_features([each.detach() for each in pooled], inside),
+                strict=True,
+            )
+            each_pool = [hinge_loss(real, fake, inside, FEATURE_REACH) for real, fake in pairs]
+            losses["feature_discriminators"] = torch.stack(each_pool).mean()
+        assert self.optimizer
         self.optimizer.zero_grad(set_to_none=True)
         with torch.autocast(truth.device.type, enabled=False):
-            (on_patches + on_features).backward()  # type: ignore[no-untyped-call]
+            torch.stack(list(losses.values())).sum().backward()  # type: ignore[no-untyped-call]
         gradients = [parameter.grad for parameter in self._judges() if parameter.grad is not None]
         if self._average:
             mean = self._average(torch.cat([gradient.flatten() for gradient in gradients]))
@@ -304,5 +335,4 @@ class TextureLoss(nn.Module):
                 gradient.copy_(part.view_as(gradient))
         if bool(nn.utils.get_total_norm(gradients).isfinite()):
             self.optimizer.step()
-        losses = {"patch_discriminator": on_patches, "feature_discriminators": on_features}
         return losses, [each.detach() for each in real_features]
