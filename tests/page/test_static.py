@@ -66,8 +66,26 @@ def web_address(web):
     return web.address
 
 
+@pytest.fixture(scope="module")
+def tab(browser, site):
+    with serving_folder(site) as web:
+        desk = Desk(browser.new_context(viewport={"width": 900, "height": 620}), web.address)
+        desk.page.set_default_timeout(90_000)
+        yield desk
+        desk.context.close()
+
+
 @pytest.fixture
-def page(desks, web_address):
+def page(tab):
+    """The same tab for every test that only opens photos and fills them: compiling the runtime takes seconds."""
+    tab.complaints.clear()
+    yield tab
+    assert not tab.complaints
+
+
+@pytest.fixture
+def new_page(desks, web_address):
+    """A tab of a browser that has never seen the page."""
     desk = desks("web_address")
     desk.page.set_default_timeout(90_000)
     return desk
@@ -102,15 +120,14 @@ def fill(desk, photo, hole, tmp_path, feather=0):
     assert desk.page.get_attribute("body", "data-version") == "0"
     desk.page.set_input_files("#mask-input", as_png(tmp_path / "mask.png", hole.astype(np.uint8) * 255))
     desk.expect_said("marks")
-    if feather:
-        desk.page.evaluate(
-            """value => {
-              const field = document.getElementById("feather");
-              field.value = value;
-              field.dispatchEvent(new Event("change"));
-            }""",
-            feather,
-        )
+    desk.page.evaluate(
+        """value => {
+          const field = document.getElementById("feather");
+          field.value = value;
+          field.dispatchEvent(new Event("change"));
+        }""",
+        feather,
+    )
     desk.page.click("#fill-button")
     desk.page.wait_for_selector("body:not([data-version='0']), #alert.alert:not([hidden])")
     assert desk.page.is_hidden("#alert.alert"), desk.warned()
@@ -268,15 +285,15 @@ def test_fills_are_those_of_python(page, tmp_path):
     assert max(worst.values()) <= 2, worst
 
 
-def test_another_fill_and_a_soft_edge_are_those_of_python(page, tmp_path):
+def test_another_fill_and_a_soft_edge_are_those_of_python(new_page, tmp_path):
     pixels = np.asarray(Image.open(PHOTOS / "cat.jpg").convert("RGB"))
     hole = blob(*pixels.shape[:2], (100, 150, 100, 180))
-    first = pixels_of(fill(page, as_png(tmp_path / "cat.png", pixels), hole, tmp_path, feather=9))
+    first = pixels_of(fill(new_page, as_png(tmp_path / "cat.png", pixels), hole, tmp_path, feather=9))
     inpainter = Inpainter(backend="onnxruntime")
     assert np.abs(first.astype(int) - inpainter(pixels, hole, feather=9)).max() <= 2
-    page.page.click("#another-button")
-    page.ready(2)
-    second = pixels_of(page.download()[1])
+    new_page.page.click("#another-button")
+    new_page.ready(2)
+    second = pixels_of(new_page.download()[1])
     assert np.abs(second.astype(int) - inpainter(pixels, hole, feather=9, seed=1)).max() <= 2
     assert (first != second).any()
 
@@ -292,7 +309,7 @@ def icc():
 def test_a_jpeg_keeps_profile_and_exif_and_is_turned_once(page, tmp_path, orientation):
     exif = Image.Exif()
     exif[0x0112], exif[0x010F] = orientation, "Camera"
-    source = tmp_path / "turned.jpg"
+    source = tmp_path / f"turned-{orientation}.jpg"
     rng = np.random.default_rng(3)
     rows, columns = np.mgrid[:90, :140]
     smooth = np.stack([rows * 2, columns, 150 - rows], -1) + rng.integers(0, 30, (90, 140, 3))
@@ -403,26 +420,26 @@ def test_other_formats_come_through_the_browser_with_a_note(page, tmp_path):
     assert pixels_of(fill(page, source, hole, tmp_path)).shape == (100, 120, 3)
 
 
-def test_what_the_page_does_not_fill_is_said_when_it_is_opened(page, tmp_path):
+def test_what_the_page_does_not_fill_is_said_when_it_is_opened(new_page, tmp_path):
     grey = np.zeros((40, 40), np.uint16)
     Image.fromarray(grey).save(tmp_path / "deep.png")
     Image.new("CMYK", (40, 40)).save(tmp_path / "inks.jpg")
     Image.new("RGB", (40, 40)).save(tmp_path / "scan.tif")
     for name, part in (("deep.png", "16 bits"), ("inks.jpg", "CMYK"), ("scan.tif", "TIFF")):
-        page.page.set_input_files("#photo-input", tmp_path / name)
-        page.page.wait_for_function(
+        new_page.page.set_input_files("#photo-input", tmp_path / name)
+        new_page.page.wait_for_function(
             "part => document.getElementById('alert-text').textContent.includes(part)", arg=part
         )
 
 
-def test_what_a_browser_cannot_decode_is_said(page, tmp_path):
+def test_what_a_browser_cannot_decode_is_said(new_page, tmp_path):
     (tmp_path / "phone.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100))
-    page.page.set_input_files("#photo-input", tmp_path / "phone.heic")
-    assert "cannot show HEIC" in page.warned()
+    new_page.page.set_input_files("#photo-input", tmp_path / "phone.heic")
+    assert "cannot show HEIC" in new_page.warned()
 
 
 @pytest.mark.parametrize("name", ["cut.png", "cut.jpg", "sum.png"])
-def test_a_damaged_photo_is_said_and_nothing_painted_is_lost(page, tmp_path, name):
+def test_a_damaged_photo_is_said_and_nothing_painted_is_lost(new_page, tmp_path, name):
     """Browsers show the part of a photo that is there; a fill would lose the rest."""
     whole = tmp_path / f"whole-{name}"
     Image.fromarray(np.random.default_rng(1).integers(0, 256, (300, 400, 3), np.uint8)).save(whole)
@@ -430,15 +447,15 @@ def test_a_damaged_photo_is_said_and_nothing_painted_is_lost(page, tmp_path, nam
     if name == "sum.png":
         data[-13] ^= 1  # of the checksum of the pixels' chunk
     (tmp_path / name).write_bytes(data if name == "sum.png" else data[: len(data) // 2])
-    page.page.set_input_files("#photo-input", tmp_path / name)
-    page.page.wait_for_selector("body[data-state=ready], #alert.alert:not([hidden])")
-    if page.page.is_hidden("#alert.alert"):
-        page.ready()
-        page.stroke((100, 100), (150, 120))
-        marked = page.mask().sum()
-        page.page.click("#fill-button")
-        assert page.mask().sum() == marked
-    assert "damaged" in page.warned()
+    new_page.page.set_input_files("#photo-input", tmp_path / name)
+    new_page.page.wait_for_selector("body[data-state=ready], #alert.alert:not([hidden])")
+    if new_page.page.is_hidden("#alert.alert"):
+        new_page.ready()
+        new_page.stroke((100, 100), (150, 120))
+        marked = new_page.mask().sum()
+        new_page.page.click("#fill-button")
+        assert new_page.mask().sum() == marked
+    assert "damaged" in new_page.warned()
 
 
 PRIMARIES = ((0.640, 0.330), (0.300, 0.600), (0.150, 0.060), (0.3127, 0.3290))
@@ -535,22 +552,22 @@ def loaded(desk):
     )
 
 
-def test_nothing_leaves_the_page_and_it_works_offline(page, web, tmp_path):
+def test_nothing_leaves_the_page_and_it_works_offline(new_page, web, tmp_path):
     requests = []
-    page.context.on("request", lambda request: requests.append(request.url))
-    loaded(page)
-    page.reload()
+    new_page.context.on("request", lambda request: requests.append(request.url))
+    loaded(new_page)
+    new_page.reload()
     assert all(url.startswith(web.address) for url in requests)
     asked = len(web.asked)
-    page.context.set_offline(True)
-    page.reload()
+    new_page.context.set_offline(True)
+    new_page.reload()
     source = PHOTOS / "coffee.jpg"
     pixels = np.asarray(Image.open(source).convert("RGB"))
     hole = blob(*pixels.shape[:2], (100, 150, 100, 180))
-    filled = pixels_of(fill(page, source, hole, tmp_path))
+    filled = pixels_of(fill(new_page, source, hole, tmp_path))
     assert (filled[~hole] == pixels[~hole]).all()
-    page.page.click("#another-button")
-    page.ready(2)
+    new_page.page.click("#another-button")
+    new_page.ready(2)
     assert set(web.asked[asked:]) <= {"/service-worker.js"}  # Chromium asks whether there is a new version
     assert all(url.startswith((web.address, "blob:")) for url in requests)
 
@@ -619,22 +636,22 @@ def test_a_new_version_is_offered_in_every_tab_and_never_mixed(desks, site, tiny
     [(404, "answered 404"), (b"<html>hello</html>", "broke off after 18"), (None, "SHA-256")],
     ids=["missing", "too short", "another file"],
 )
-def test_a_broken_model_is_said_and_never_kept(page, web, site, broken, part):
+def test_a_broken_model_is_said_and_never_kept(new_page, web, site, broken, part):
     model = next(site.rglob("model-*.onnx"))
     web.broken["model-"] = bytes(model.stat().st_size) if broken is None else broken
-    page.page.evaluate("caches.keys().then(names => Promise.all(names.map(name => caches.delete(name))))")
-    page.reload()
-    page.page.click("#sample-button")
-    page.ready()
-    page.stroke((100, 100), (150, 120))
-    marked = page.mask().sum()
-    page.page.click("#fill-button")
-    assert part in page.warned()
-    assert page.mask().sum() == marked
+    new_page.page.evaluate("caches.keys().then(names => Promise.all(names.map(name => caches.delete(name))))")
+    new_page.reload()
+    new_page.page.click("#sample-button")
+    new_page.ready()
+    new_page.stroke((100, 100), (150, 120))
+    marked = new_page.mask().sum()
+    new_page.page.click("#fill-button")
+    assert part in new_page.warned()
+    assert new_page.mask().sum() == marked
     web.broken.clear()
-    page.page.click("#alert-action")
-    page.ready(1)
-    page.complaints.clear()  # Chromium lists the 404
+    new_page.page.click("#alert-action")
+    new_page.ready(1)
+    new_page.complaints.clear()  # Chromium lists the 404
 
 
 @pytest.mark.parametrize(
