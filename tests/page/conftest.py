@@ -19,6 +19,12 @@ from PIL import Image
 
 STUB = Path(__file__).with_name("stub_server.py")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+OPTIONS = [
+    "--no-sandbox",
+    "--disable-dev-shm-usage",
+    # The address bar's lists are two pages that each new window loads: half of what a short test computes.
+    "--disable-features=WebUIOmniboxPopup,WebUIOmniboxAimPopup",
+]
 INSTALL = "Debian: apt-get install chromium; and pip install playwright, or name another with PCONV_CHROMIUM"
 PROXY_PREFIX = "/tools/pconv/"
 NGINX = """
@@ -56,7 +62,7 @@ def browser():
     if path is None:
         missing(f"no chromium ({INSTALL})")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-dev-shm-usage"])
+        browser = playwright.chromium.launch(executable_path=path, args=OPTIONS)
         yield browser
         browser.close()
 
