@@ -14,9 +14,9 @@ demo: $(VENV)/.ready
 test: $(VENV)/.ready-dev
 	$(PYTEST) -m "not slow" -n logical --maxprocesses 8 --dist loadscope
 
-# The tests marked slow (browser, Ray, wheel, killed processes, machine code): 5 to 10 minutes, one after another.
+# The tests marked slow (browser, Ray, wheel, killed processes, machine code), two modules at a time: 5 to 10 minutes.
 test-slow: $(VENV)/.ready-dev
-	$(PYTEST) -m slow
+	$(PYTEST) -m slow -n 2 --dist loadscope
 
 fuzz: $(VENV)/.ready-dev
 	PCONV_FUZZ=10000 $(BIN)/python -m pytest tests/images/test_fuzz.py
@@ -28,7 +28,7 @@ check: $(VENV)/.ready-dev
 	tests/page/check_types.sh
 
 # With the live demo in site/demo. Without a network: make docs PAGE_OPTIONS="--runtime FILE.tgz ..."
-docs: $(VENV)/.ready-docs $(VENV)/.ready-dev
+docs: $(VENV)/.ready-docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	$(BIN)/pconv page -o site/demo $(PAGE_OPTIONS)
 
@@ -58,7 +58,7 @@ $(VENV)/.ready-dev: $(VENV)/.ready
 	$(PIP) -e '.[dev]'
 	@touch $@
 
-$(VENV)/.ready-docs: $(VENV)/.ready
+$(VENV)/.ready-docs: $(VENV)/.ready-dev
 	$(PIP) -e '.[docs]'
 	@touch $@
 
