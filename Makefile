@@ -37,7 +37,7 @@ page: $(VENV)/.ready-dev
 	$(BIN)/pconv page -o page-site $(PAGE_OPTIONS)
 
 bench: $(VENV)/.ready-bench
-	for each in layer network train_step inference hole_share holes cold_start peers sizes large batch serve; do \
+	for each in layer network train_step inference hole_share holes cold_start peers sizes large codecs batch serve; do \
 		$(BIN)/python benchmarks/$$each.py --quick || exit 1; echo; \
 	done
 

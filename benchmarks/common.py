@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import platform
+import re
 import statistics
 import sys
 import time
@@ -34,6 +35,13 @@ def interleaved(candidates: Mapping[str, Callable[[], object]], repeats: int) ->
             if round_number:
                 times[name].append(time.perf_counter() - start)
     return {name: statistics.median(values) for name, values in times.items()}
+
+
+def resident_mb(entry: str = "VmRSS") -> float:
+    """MB of this process (Linux): VmRSS is now, VmHWM the highest. `ru_maxrss` also has the parent's."""
+    found = re.search(rf"{entry}:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    assert found
+    return int(found[1]) / 1024
 
 
 def machine() -> str:

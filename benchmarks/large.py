@@ -12,7 +12,6 @@ fills nothing. A JSON line comes last.
 from __future__ import annotations
 
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -22,7 +21,7 @@ from pathlib import Path
 
 import click
 import numpy as np
-from common import finish, machine, show
+from common import finish, machine, resident_mb, show
 from PIL import Image, ImageDraw
 
 from pconv.masks.strokes import irregular_hole
@@ -77,7 +76,7 @@ def fill_file(photo: Path, mask: Path, out: Path) -> dict[str, float]:
     write_photo(picture, out)
     times.append(time.perf_counter())
     read, load, filled, wrote = np.diff(times).tolist()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak = resident_mb("VmHWM")
     return {"read": read, "load": load, "fill": filled, "write": wrote, "mb": peak}
 
 

@@ -13,14 +13,13 @@ from __future__ import annotations
 import json
 import logging
 import os
-import resource
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import click
-from common import finish, machine, show
+from common import finish, machine, resident_mb, show
 
 from pconv.inpainting.backends import BACKENDS, installed
 
@@ -37,12 +36,12 @@ def measure_here(name: str, side: int, lama: Path | None, port: Path | None) -> 
     logging.getLogger("patchmatch").setLevel(logging.ERROR)
     photo, hole = photo_and_hole(side)
     method = {**CLASSICAL, **networks(lama, port), **(ours() if name.startswith("pconv") else {})}[name]
-    before = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 2**20
+    before = resident_mb()
     method(photo, hole)
     start = time.perf_counter()
     method(photo, hole)
     seconds = time.perf_counter() - start
-    return {"seconds": seconds, "mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 - before}
+    return {"seconds": seconds, "mb": resident_mb("VmHWM") - before}
 
 
 def draw(points: dict[str, dict[int, dict[str, float]]], path: Path) -> None:

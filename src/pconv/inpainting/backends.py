@@ -154,7 +154,8 @@ class OnnxRuntimeBackend(_GraphBackend):
 
 
 class OpenVinoBackend(_GraphBackend):
-    """OpenVINO on the CPU in fp32: its bf16 computes the smooth surface in bf16 too, which costs up to 0.3 dB."""
+    """OpenVINO on the CPU in fp32: its bf16 computes the smooth surface in bf16 too, which costs up to 0.3 dB
+    (docs/lab/performance-trials.md)."""
 
     name: ClassVar[str] = "openvino"
 

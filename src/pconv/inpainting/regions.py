@@ -35,7 +35,7 @@ LARGE = 1024 * 1024
 """Pixels up to which a box is never cut for speed, only for memory."""
 
 TILE_SIDES = (256, 512, 768)
-"""Tiles of 1024 px take as long, and 280 MB more memory (benchmarks/large.py)."""
+"""Tiles of 1024 px take as long, and 280 MB more memory (benchmarks/large.py with another value here)."""
 
 
 class Box(NamedTuple):

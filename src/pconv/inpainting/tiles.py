@@ -26,7 +26,7 @@ from pconv.inpainting.windows import ArrayImage, WindowedImage
 
 BYTES_PER_PIXEL = 700
 """What a run of the network takes at most for each pixel: the paper's network, the largest preset, on the hungriest
-backend (docs/performance.md). The bundled model takes 455 to 600."""
+backend (docs/performance.md). The bundled model takes 350 to 550."""
 
 NOISE_GRID = 16
 """Images are placed at multiples of it, in pixels: the largest cell of noise inputs (four levels)."""

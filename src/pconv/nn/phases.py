@@ -13,7 +13,7 @@ from torch import Tensor
 
 SMALLEST_PHASED = 256
 """Pixels of the small map, over the batch, above which phases pay; below, summing up kernels costs more than it saves
-(512 channels, 2 cores: 4x4 pixels 28 ms against 5 ms, 16x16 pixels 30 ms against 36 ms; benchmarks/network.py)."""
+(docs/lab/performance-trials.md)."""
 
 _TAPS_OF_AXIS = ((0.0, 0.0, 1.0), (0.0, 1.0, 1.0), (1.0, 1.0, 0.0), (1.0, 0.0, 0.0))
 """Which taps of a kernel of 3 each tap of the transposed kernel of 4 adds up."""

@@ -79,7 +79,8 @@ class Worker:
         return self._inpainter.notes(options)
 
     def release_memory(self) -> None:
-        """Return the memory that the runtime keeps for its next run; the next fill takes some 7 % longer for it.
+        """Return the memory that the runtime keeps for its next run; the next fill takes some 8 % longer for it
+        (benchmarks/serve.py --large).
 
         ONNX Runtime returns it at the end of a run, so this takes a small one.
         """

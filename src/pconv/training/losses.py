@@ -190,8 +190,8 @@ class InpaintingLoss(nn.Module):
         weights: of the terms.
         features: VGG-16 with trained weights (``load_vgg``); may be None where no term needs it.
         balance: see ``hole_loss``; it makes small holes count beside large ones, in ``rim_loss`` too.
-        composite_only: the perceptual and style terms compare I_comp alone, which saves two fifths of their time. The
-            paper compares I_out too.
+        composite_only: the perceptual and style terms compare I_comp alone, which saves one of three runs of VGG-16.
+            The paper compares I_out too.
         rim_reach: ``reach`` of ``rim_weight``, px.
     """
 
