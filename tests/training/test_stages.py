@@ -16,7 +16,7 @@ from pconv import PRESETS, PConvUNet, UNetConfig, load_network, save_network
 from pconv.errors import InputError, TrainingError
 from pconv.training import machines
 from pconv.training.checkpoint import load_state
-from pconv.training.config import Stage, TrainConfig, write_config
+from pconv.training.config import Stage, TrainConfig, read_config, write_config
 from pconv.training.features import VGG16Features
 from pconv.training.loop import train
 from pconv.training.losses import LossWeights
@@ -259,12 +259,46 @@ def test_a_state_of_a_stage_that_is_gone_is_refused(config, tmp_path):
 
 def test_auto_takes_bf16_where_it_was_measured_to_be_faster(config, monkeypatch):
     auto = config.model_copy(update={"precision": "auto"})
-    for speedup, precision in ((1.9, "bf16-mixed"), (1.1, "32-true"), (0.1, "32-true")):
+    fabric = machines.start_fabric(auto)
+    for speedup, precision, plugin in (
+        (1.9, "bf16", "bf16-mixed"),
+        (1.1, "fp32", "32-true"),
+        (0.1, "fp32", "32-true"),
+    ):
         monkeypatch.setattr(machines, "bf16_speedup", lambda _device, speedup=speedup: speedup)
-        assert machines.start_fabric(auto).strategy.precision.precision == precision
-        note = machines.precision_note(auto, torch.device("cpu"))
-        assert f"precision {'bf16' if speedup > 1.25 else 'fp32'}: " in note
+        settled, note = machines.settled_precision(auto, fabric, "auto")
+        assert settled.precision == precision
+        assert machines.start_fabric(settled).strategy.precision.precision == plugin
+        assert note.startswith(f"precision {precision}: ")
         assert f"{speedup:.2g} times" in note
+
+
+class SecondProcess:
+    """Of two, where the first has measured that bf16 is faster."""
+
+    device, is_global_zero = torch.device("cpu"), False
+
+    def broadcast(self, _value):
+        return "bf16", "precision bf16: measured by the first process"
+
+
+def test_all_processes_take_the_precision_that_the_first_has_measured(config, monkeypatch):
+    monkeypatch.setattr(machines, "bf16_speedup", lambda _device: pytest.fail("the second process measured"))
+    auto = config.model_copy(update={"precision": "auto"})
+    settled, note = machines.settled_precision(auto, SecondProcess(), "auto")
+    assert (settled.precision, note) == ("bf16", "precision bf16: measured by the first process")
+
+
+def test_a_resumed_run_keeps_the_precision_that_was_measured(config, tmp_path, monkeypatch, capfd):
+    auto = config.model_copy(update={"precision": "auto"})
+    monkeypatch.setattr(machines, "bf16_speedup", lambda _device: 1.9)
+    train(until(auto, 1), tmp_path / "run")
+    assert load_state(tmp_path / "run")["config"]["precision"] == "bf16"
+    monkeypatch.setattr(machines, "bf16_speedup", lambda _device: 0.1)
+    train(until(auto, 2), tmp_path / "run", resume=True)
+    assert "precision bf16, in which the run began" in capfd.readouterr().err
+    assert load_state(tmp_path / "run")["config"]["precision"] == "bf16"
+    assert read_config(tmp_path / "run" / "config.toml").precision == "auto"
 
 
 def test_a_compiled_network_trains_and_saves_under_the_same_names(config, tmp_path, monkeypatch):
@@ -280,8 +314,13 @@ def test_a_compiled_network_trains_and_saves_under_the_same_names(config, tmp_pa
 
 
 def test_texture_without_vggs_weights_says_what_to_do(config, tmp_path):
-    with pytest.raises(TrainingError, match="give a file with --vgg PATH"):
-        train(config.model_copy(update={"vgg": tmp_path / "none.safetensors"}), tmp_path / "run")
+    missing = config.model_copy(update={"vgg": tmp_path / "none.safetensors"})
+    with pytest.raises(TrainingError, match=r"give a file with --vgg PATH.*stages\.N\.texture=false"):
+        train(missing, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    write_config(missing, tmp_path / "run.toml")
+    without = read_config(tmp_path / "run.toml", ["stages.0.steps=1", "stages.1.steps=1", "stages.1.texture=false"])
+    assert train(without, tmp_path / "run").steps == 2
 
 
 def test_unknown_devices_are_refused(config):

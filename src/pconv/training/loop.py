@@ -23,7 +23,7 @@ from pconv.training.data import Batch
 from pconv.training.features import load_vgg
 from pconv.training.loading import Feed, open_data
 from pconv.training.losses import InpaintingLoss
-from pconv.training.machines import gathered, leave, precision_note, reduced, start_fabric
+from pconv.training.machines import gathered, leave, reduced, settled_precision, start_fabric
 from pconv.training.progress import TrainingProgress
 from pconv.training.run import BATCH_NORMS, Run
 from pconv.training.sheet import save_bad_batch
@@ -71,19 +71,22 @@ def train(config: TrainConfig, out: Path, resume: bool = False) -> Outcome:
         raise TrainingError(f"{out} holds a run already: go on with --resume, or choose another --out")
     state = fabric.broadcast(load_state(out) if resume and first else None)
     data = open_data(config, out, fabric.global_rank, fabric.world_size)
-    if first:
-        _make_folder(out)
-        with writing_run(out):
-            write_config(config, out / CONFIG_FILE)
+    notes = list(data.notes)
+    as_given = config
+    if config.precision == "auto":
+        config, note = settled_precision(config, fabric, state["config"]["precision"] if state else "auto")
+        fabric = start_fabric(config)
+        notes.append(note)
     vgg = None
     if any(stage.needs_features for stage in config.stages):
         with fabric.rank_zero_first(local=True):  # one download, not one for each process
             blocks = 3 if any(stage.loss.needs_features for stage in config.stages) else TEXTURE_POOLS
             vgg = load_vgg(config.vgg, blocks).to(fabric.device)
     run = Run(config, out, fabric, vgg)
-    notes = list(data.notes)
-    if config.precision == "auto":
-        notes.append(precision_note(config, fabric.device))
+    if first:  # not before all that the run needs is there
+        _make_folder(out)
+        with writing_run(out):
+            write_config(as_given, out / CONFIG_FILE)
     if state:
         run.restore(state)
         if first and not (out / MODEL_FILE).exists():  # it was removed, and maybe no step is left to do

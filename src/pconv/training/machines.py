@@ -13,7 +13,7 @@ from lightning_fabric.plugins import MixedPrecision
 from torch import Tensor, nn
 
 from pconv.errors import InputError, TrainingError
-from pconv.nn.devices import resolve_device
+from pconv.nn.devices import computes_bf16, resolve_device
 from pconv.nn.unet import PConvUNet
 from pconv.training.config import TrainConfig
 
@@ -33,6 +33,8 @@ class Autocast(MixedPrecision):
 def start_fabric(config: TrainConfig) -> Fabric:
     """Join the processes that ``torchrun`` has started, or be the only one.
 
+    With precision "auto" it computes in fp32, until ``settled_precision`` has said what the run takes.
+
     Raises:
         InputError: no such device, too few of them for the processes on this machine, or batches that do
             not split evenly.
@@ -46,13 +48,12 @@ def start_fabric(config: TrainConfig) -> Fabric:
         config.check_split(processes)
     except ValueError as error:
         raise InputError(str(error)) from error
-    precision = resolved_precision(config, device)
     fabric = Fabric(
         accelerator=device.type,
         devices=here if processes > 1 else [device.index or 0] if device.type == "cuda" else 1,
         num_nodes=processes // here,
         strategy="ddp" if processes > 1 else "auto",
-        plugins=[Autocast(_MIXED[precision], device.type)] if precision in _MIXED else [],
+        plugins=[Autocast(_MIXED[config.precision], device.type)] if config.precision in _MIXED else [],
     )
     fabric.launch()
     if device.type == "cuda":
@@ -67,10 +68,9 @@ def bf16_speedup(device: torch.device) -> float:
     Processors are measured: many emulate bf16, and some compute in it without being faster. GPUs that have it are
     faster, and count as 2.
     """
-    if device.type == "cuda":
-        return 2.0 if torch.cuda.is_bf16_supported(including_emulation=False) else 0.0
+    # Filling asks computes_bf16 alone: it cannot wait for a measurement, and the same photo must have the same fill.
     if device.type != "cpu":
-        return 0.0
+        return 2.0 if computes_bf16(device) else 0.0
     seconds = {}
     for dtype in (torch.float32, torch.bfloat16):
         features, weight = torch.randn(8, 64, 64, 64, dtype=dtype), torch.randn(64, 64, 3, 3, dtype=dtype)
@@ -84,19 +84,25 @@ def bf16_speedup(device: torch.device) -> float:
     return seconds[torch.float32] / seconds[torch.bfloat16]
 
 
-def resolved_precision(config: TrainConfig, device: torch.device) -> str:
-    """``config.precision``, or what ``auto`` takes on ``device``."""
-    if config.precision != "auto":
-        return config.precision
-    return "bf16" if bf16_speedup(device) > LEAST_SPEEDUP else "fp32"
+def settled_precision(config: TrainConfig, fabric: Fabric, before: str) -> tuple[TrainConfig, str]:
+    """``config`` with the precision that "auto" takes in all processes of a run, and a sentence that says which.
+
+    The first process measures, since another may measure otherwise while the machine is busy.
+
+    Args:
+        before: the precision that a resumed run began in; "auto" where it is not known.
+    """
+    precision, note = before, f"precision {before}, in which the run began"
+    if before == "auto":
+        precision, note = fabric.broadcast(_measured(fabric.device) if fabric.is_global_zero else ("", ""))
+    return config.model_copy(update={"precision": precision}), note
 
 
-def precision_note(config: TrainConfig, device: torch.device) -> str:
-    """What ``precision = "auto"`` takes, and why."""
-    note = f"precision {resolved_precision(config, device)}"
-    if device.type != "cpu":
-        return note
-    return f"{note}: a convolution in bf16 is {bf16_speedup(device):.2g} times as fast as in fp32 on this processor"
+def _measured(device: torch.device) -> tuple[str, str]:
+    speedup = bf16_speedup(device)
+    precision = "bf16" if speedup > LEAST_SPEEDUP else "fp32"
+    why = f": a convolution in bf16 is {speedup:.2g} times as fast as in fp32 on this processor"
+    return precision, f"precision {precision}{why if device.type == 'cpu' else ''}"
 
 
 def leave(fabric: Fabric) -> None:
