@@ -65,7 +65,7 @@ class Plain:
     def __init__(self, noise):
         self.noise = noise
 
-    def fill(self, images, holes, *, seed=0, origin=(0, 0), estimate=None):  # noqa: ARG002
+    def fill(self, images, holes, *, seed=0, origin=(0, 0), estimate=None, everywhere=False):  # noqa: ARG002
         return np.where(holes, np.float32(seed / 255), images)
 
 

@@ -10,6 +10,7 @@ from .images.reading import read_photo as read_photo
 from .images.writing import write_photo as write_photo
 from .inpainting.inpainter import Inpainter as Inpainter
 from .inpainting.inpainter import inpaint as inpaint
+from .inpainting.inpainter import upscale as upscale
 from .inpainting.options import InpaintOptions as InpaintOptions
 from .masks.shapes import blob_hole as blob_hole
 from .masks.shapes import dense_thin_hole as dense_thin_hole

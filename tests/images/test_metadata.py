@@ -16,7 +16,7 @@ from PIL import Image, ImageOps, PngImagePlugin
 
 from pconv.images import ifd
 from pconv.images.codecs import jpeg, png
-from pconv.images.exif import with_orientation, with_thumbnail
+from pconv.images.exif import MARK, with_orientation, with_size, with_thumbnail
 from pconv.images.metadata import photoshop_without_thumbnails, without_embedded_images, xmp_without_images
 from pconv.images.photo import Photo
 from pconv.images.reading import read_photo
@@ -486,3 +486,25 @@ def test_hostile_xmp_takes_no_long_time():
     ):
         xmp_without_images(xmp)
     assert time.perf_counter() - started < 20
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("mark", [b"", MARK])
+def test_the_size_in_exif_data_is_changed_in_place(order, mark):
+    inner = (
+        ifd.Entry(0xA002, 4, struct.pack(order + "I", 30)),
+        ifd.Entry(0xA003, 3, struct.pack(order + "H", 20)),
+        ifd.Entry(0x927C, 7, MAKER),
+    )
+    before = ifd.structure([ifd.Entry(0x8769, 4, bytes(4), inside=inner)], order)
+    for size, found in (((90, 60), (90, 60)), ((100_000, 80_000), (100_000, 0))):  # a SHORT ends at 65535
+        after = with_size(mark + before, *size)
+        assert len(after) == len(mark + before)
+        assert MAKER in after
+        tags = ifd.read(after.removeprefix(mark), order, 8)[0][0].inside
+        assert tuple(tag.integer(order) for tag in tags if tag.code != 0x927C) == found
+
+
+def test_exif_data_without_a_size_or_broken_stays():
+    for data in (b"", b"Exif\0\0", b"II*\0\x08", exif_data()):
+        assert with_size(data, 9, 9) == data

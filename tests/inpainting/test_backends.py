@@ -282,3 +282,35 @@ def test_clusters_say_how_many_threads(monkeypatch):
         monkeypatch.setenv("OMP_NUM_THREADS", wanted)
         backend = open_backend("default", backend="onnxruntime")
         assert backend._session.get_session_options().intra_op_num_threads == threads
+
+
+@pytest.fixture
+def case():
+    image = np.random.default_rng(0).random((1, 3, 40, 50), dtype=np.float32)
+    hole = np.zeros((1, 1, 40, 50), bool)
+    hole[..., 10:20, 10:30] = True
+    return image, hole
+
+
+def test_known_pixels_are_predicted_too_when_asked(tiny_model, tiny_graph, case):
+    image, hole = case
+    network, _ = load_network(tiny_model)
+    with torch.no_grad():
+        expected = network(torch.from_numpy(image), torch.from_numpy(~hole)).clamp(0, 1).numpy()
+    for name in BACKENDS:
+        backend = open_backend(tiny_model if name == "torch" else tiny_graph, "cpu", name, "fp32")
+        predicted = backend.fill(image, hole, everywhere=True)
+        assert np.abs(predicted - expected).max() < 1e-4
+        assert not np.allclose(predicted, image, atol=0.1)
+        assert np.array_equal(backend.fill(image, hole)[~hole.repeat(3, 1)], image[~hole.repeat(3, 1)])
+
+
+@pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
+def test_graphs_of_before_fill_and_refuse_to_predict(tmp_path, tiny_graph, case, name):
+    model = onnx.load(tiny_graph)
+    del model.graph.output[1]
+    onnx.save(model, tmp_path / "before.onnx")
+    backend = open_backend(tmp_path / "before.onnx", "cpu", name)
+    assert np.isfinite(backend.fill(*case)).all()
+    with pytest.raises(ModelError, match=r"before\.onnx gives filled images alone, .*; export it again"):
+        backend.fill(*case, everywhere=True)

@@ -79,8 +79,9 @@ def test_what_the_bundled_graph_takes_and_says(bundled):
         "seed": ("tensor(int64)", [1]),
         "origin": ("tensor(int64)", [2]),
     }
-    (gives,) = bundled.get_outputs()
-    assert (gives.name, gives.type, gives.shape) == ("filled", "tensor(float)", ["batch", 3, "height", "width"])
+    gives = {value.name: (value.type, value.shape) for value in bundled.get_outputs()}
+    image = "tensor(float)", ["batch", 3, "height", "width"]
+    assert gives == {"filled": image, "predicted": image}
     metadata = bundled.get_modelmeta().custom_metadata_map
     assert metadata["format"] == GRAPH_FORMAT == "pconv-fill-2"
     assert metadata["image"] == "float"

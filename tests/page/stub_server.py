@@ -22,7 +22,7 @@ class Stub:
     def __init__(self, noise):
         self.noise, self.recipe = noise, {}
 
-    def fill(self, images, holes, *, seed=0, origin=(0, 0), estimate=None):  # noqa: ARG002
+    def fill(self, images, holes, *, seed=0, origin=(0, 0), estimate=None, everywhere=False):  # noqa: ARG002
         return np.where(holes, np.float32((60 + 2 * seed) / 255), images)
 
 

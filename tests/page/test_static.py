@@ -192,7 +192,7 @@ class Formula:
 
     multiple, noise, estimates, channels = 64, True, True, 3
 
-    def fill(self, images, holes, *, seed, origin, estimate):  # noqa: ARG002
+    def fill(self, images, holes, *, seed, origin, estimate, everywhere):  # noqa: ARG002
         (_, _, h, w), (top, left) = images.shape, origin
         rows, columns = np.mgrid[:h, :w]
         pattern = np.stack([((top + rows) * 7 + (left + columns) * 13 + c * 5 + h + w) % 101 / 101 for c in range(3)])

@@ -36,7 +36,7 @@ class Grey:
         self.go, self.seen, self.placed, self.kept = threading.Event(), [], [], []
         self.go.set()
 
-    def fill(self, images, holes, *, seed=0, origin=(0, 0), estimate=None):  # noqa: ARG002
+    def fill(self, images, holes, *, seed=0, origin=(0, 0), estimate=None, everywhere=False):  # noqa: ARG002
         self.seen.append(images.shape)
         self.placed.append((seed, origin))
         self.kept.append(self.keeps_memory)

@@ -20,6 +20,7 @@ from pconv.cli.masks import masks
 from pconv.cli.page import page
 from pconv.cli.serve import serve
 from pconv.cli.train import shards, train
+from pconv.cli.upscale import upscale
 from pconv.errors import PconvError
 
 
@@ -42,5 +43,5 @@ def main() -> None:
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 
 
-for command in (inpaint, batch, compare, serve, page, info, export, train, shards, masks, evaluate, grid):
+for command in (inpaint, batch, upscale, compare, serve, page, info, export, train, shards, masks, evaluate, grid):
     main.add_command(command)

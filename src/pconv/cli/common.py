@@ -119,6 +119,15 @@ def network_options(*left_out: str) -> Callable[[Callable[..., None]], Callable[
     return decorate
 
 
+quality_option = click.option(
+    "--quality",
+    type=click.IntRange(1, 100),
+    metavar="Q",
+    help="1 to 100, of JPEG, WebP, AVIF, HEIC. Left out, a JPEG keeps the photo's own.",
+)
+verbose_option = click.option("-v", "--verbose", is_flag=True, help="Print the model, runtime, device and precision.")
+
+
 def fill_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options that ``pconv inpaint`` and ``pconv batch`` share."""
     options: tuple[Callable[[Callable[..., None]], Callable[..., None]], ...] = (
@@ -130,14 +139,9 @@ def fill_options(command: Callable[..., None]) -> Callable[..., None]:
             help="Fill this too: alpha, color:#ff00ff[:TOLERANCE], rect:X,Y,WIDTH,HEIGHT. Repeatable; no mask needed.",
         ),
         inpaint_options,
-        click.option(
-            "--quality",
-            type=click.IntRange(1, 100),
-            metavar="Q",
-            help="1 to 100, of JPEG, WebP, AVIF, HEIC. Left out, a JPEG keeps the photo's own.",
-        ),
+        quality_option,
         network_options(),
-        click.option("-v", "--verbose", is_flag=True, help="Print the model, runtime, device and precision."),
+        verbose_option,
     )
     for option in reversed(options):
         command = option(command)

@@ -37,7 +37,8 @@ def export(
     """Write MODEL, a checkpoint or a bundled model's name, as an ONNX graph that does the whole job of filling.
 
     Inputs: image (batch, 3, height, width), float32 in 0..1 or uint8; hole (batch, 1, height, width), uint8, non-zero
-    = fill; depending on the network also estimate, seed and origin (docs/guides/onnx.md). Output: filled, like image.
+    = fill; depending on the network also estimate, seed and origin (docs/guides/onnx.md). Outputs, like image:
+    filled; and predicted, the network's prediction of known pixels too.
     """
     from pconv.models import GRAPH, find_model
 

@@ -27,12 +27,23 @@ def with_orientation(exif: bytes, orientation: int) -> bytes:
         second = _second(exif, order, following)
     except ifd.BrokenDirectoryError:
         return exif
-    patched = bytearray(exif)
-    for entry in (*first, *second):
-        if entry.code == ifd.ORIENTATION and ifd.SIZES.get(entry.type) in (1, 2, 4):
-            size = ifd.SIZES[entry.type]
-            patched[entry.at : entry.at + size] = orientation.to_bytes(size, "little" if order == "<" else "big")
-    return bytes(patched)
+    return _with_numbers(exif, order, [*first, *second], {ifd.ORIENTATION: orientation})
+
+
+def with_size(exif: bytes, width: int, height: int) -> bytes:
+    """The same data, of the same length, with another size of the image, as stored, in tags that give one.
+
+    A size that a tag has no room for becomes 0; broken data stay as they are. Data may begin with ``MARK``.
+    """
+    mark = MARK if exif.startswith(MARK) else b""
+    exif = exif.removeprefix(mark)
+    try:
+        order, place = ifd.header(exif)
+        first, _ = ifd.read(exif, order, place)
+    except ifd.BrokenDirectoryError:
+        return mark + exif
+    inside = [entry for outer in first for entry in outer.inside or ()]
+    return mark + _with_numbers(exif, order, inside, {ifd.PIXELS_ACROSS: width, ifd.PIXELS_DOWN: height})
 
 
 def without_previews(exif: bytes) -> bytes:
@@ -75,6 +86,17 @@ def with_thumbnail(exif: bytes, draw: Callable[[int, int], Image.Image]) -> byte
             patched[length_at : length_at + 4] = len(new).to_bytes(4, "little" if order == "<" else "big")
             return bytes(patched)
     patched[end_of_first : end_of_first + 4] = bytes(4)
+    return bytes(patched)
+
+
+def _with_numbers(exif: bytes, order: ifd.Order, entries: list[ifd.Entry], numbers: dict[int, int]) -> bytes:
+    """The same data with other numbers, by their tags' codes; 0 where a number does not fit."""
+    patched = bytearray(exif)
+    for entry in entries:
+        size = ifd.SIZES.get(entry.type)
+        if entry.code in numbers and size in (1, 2, 4):
+            number = numbers[entry.code] if numbers[entry.code] < 256**size else 0
+            patched[entry.at : entry.at + size] = number.to_bytes(size, "little" if order == "<" else "big")
     return bytes(patched)
 
 

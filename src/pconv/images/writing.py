@@ -73,8 +73,14 @@ def encode_photo(photo: Photo, suffix: str | None = None, quality: int | None = 
         raise ImageFileError(f"cannot encode the photo as {codec.title}: {error}") from error
 
 
-def check_storable(photo: Photo, suffix: str | None = None, quality: int | None = None) -> list[str]:
+def check_storable(
+    photo: Photo, suffix: str | None = None, quality: int | None = None, all_new: bool = False
+) -> list[str]:
     """Whether ``encode_photo`` can do what is asked, before any work is done for it.
+
+    Args:
+        photo, suffix, quality: of ``encode_photo``.
+        all_new: no pixel will be one that was read.
 
     Returns:
         Sentences for the user about what changes on the way to the file.
@@ -88,7 +94,7 @@ def check_storable(photo: Photo, suffix: str | None = None, quality: int | None 
     if quality is not None and codec.lossy == "never":
         raise InputError(f"{codec.title} is lossless and has no quality; leave it out")
     codec.check_encoder()
-    return _notes(photo, codec, storable_mode(photo, codec), quality)
+    return _notes(photo, codec, storable_mode(photo, codec), quality, all_new)
 
 
 def storable_mode(photo: Photo, codec: Codec) -> str:
@@ -192,7 +198,7 @@ def _metadata_for(codec: Codec, photo: Photo, mode: str) -> Metadata:
             metadata = replace(
                 metadata,
                 orientation=1,
-                exif=exif.with_orientation(metadata.exif, 1),
+                exif=exif.with_size(exif.with_orientation(metadata.exif, 1), photo.width, photo.height),
                 xmp=xmp_with_orientation(metadata.xmp, 1),
             )
     if _loses_profile(photo, mode):
@@ -224,13 +230,14 @@ def _thumbnail(photo: Photo, width: int, height: int, orientation: int) -> Image
     return image
 
 
-def _notes(photo: Photo, codec: Codec, mode: str, quality: int | None) -> list[str]:
+def _notes(photo: Photo, codec: Codec, mode: str, quality: int | None, all_new: bool) -> list[str]:
     """What changes when the photo is written in this format."""
     metadata, notes = photo.metadata, []
     same = metadata.format == codec.name
     if not codec.is_lossless(metadata, quality):
         how = codec.quality_words(metadata, quality)
-        notes.append(f"{codec.title} is lossy: known pixels are encoded again too, {how}; .png keeps them")
+        what = "pixels are encoded" if all_new else "known pixels are encoded again too,"
+        notes.append(f"{codec.title} is lossy: {what} {how}; .png keeps them")
     found = {
         "EXIF": metadata.exif,
         "XMP": metadata.xmp,

@@ -25,6 +25,9 @@ from pconv.models import BUNDLED, CHECKPOINT, DEFAULT_MODEL, GRAPH, GRAPH_FORMAT
 
 PRECISIONS = ("auto", "fp32", "bf16")
 
+FILLED, PREDICTED = "filled", "predicted"
+"""A graph's outputs: the image with its holes filled, and what the network predicts everywhere."""
+
 
 class Backend(Protocol):
     """A network that is ready to fill.
@@ -62,6 +65,7 @@ class Backend(Protocol):
         seed: int = 0,
         origin: tuple[int, int] = (0, 0),
         estimate: NDArray[np.bool_] | None = None,
+        everywhere: bool = False,
     ) -> NDArray[np.float32]:
         """Fill ``(B, C, H, W)`` images, values in 0..1, where ``(B, 1, H, W)`` holes are True.
 
@@ -71,11 +75,13 @@ class Backend(Protocol):
                 depend on how the photo was cut.
             estimate: ``(B, 1, H, W)``, True where a hole pixel of ``images`` holds an estimate to start from, such as
                 a fill of a smaller image. Networks without a surface ignore it.
+            everywhere: return what the network predicts for known pixels too, not the pixels themselves.
 
         Returns:
             The images with their holes filled, values in 0..1. Calls may come from several threads.
 
         Raises:
+            ModelError: ``everywhere`` is set, and the graph was exported without the output for it.
             DeviceMemoryError: the device has too little memory for it.
         """
 
@@ -100,19 +106,19 @@ class _GraphBackend(ABC):
         if precision == "bf16":
             raise InputError(f"the {self.name} backend computes in fp32; for bf16, --backend torch")
         self.path = path
-        inputs, metadata = self._open(path)
-        self._graph = _Graph(path, metadata, inputs)
+        inputs, outputs, metadata = self._open(path)
+        self._graph = _Graph(path, metadata, inputs, outputs)
         self.channels, self.multiple = self._graph.channels, self._graph.multiple
         self.noise, self.estimates, self.recipe = self._graph.noise, self._graph.estimates, self._graph.recipe
         self.maps = self._graph.maps
 
     @abstractmethod
-    def _open(self, path: Path) -> tuple[list[str], dict[str, str]]:
-        """Load the graph; return the names of its inputs, and its metadata."""
+    def _open(self, path: Path) -> tuple[list[str], list[str], dict[str, str]]:
+        """Load the graph; return the names of its inputs and of its outputs, and its metadata."""
 
     @abstractmethod
-    def _run(self, inputs: dict[str, NDArray[Any]]) -> NDArray[np.float32]:
-        """The graph's output ``filled``."""
+    def _run(self, inputs: dict[str, NDArray[Any]], output: str) -> NDArray[np.float32]:
+        """One of the graph's outputs."""
 
     def fill(
         self,
@@ -122,8 +128,15 @@ class _GraphBackend(ABC):
         seed: int = 0,
         origin: tuple[int, int] = (0, 0),
         estimate: NDArray[np.bool_] | None = None,
+        everywhere: bool = False,
     ) -> NDArray[np.float32]:
-        return self._run(self._graph.inputs(images, holes, seed, origin, estimate))
+        output = PREDICTED if everywhere else FILLED
+        if output not in self._graph.outputs:
+            raise ModelError(
+                f"{self.path} gives filled images alone, and no prediction of known pixels; export it again with "
+                "this pconv, or give its checkpoint"
+            )
+        return self._run(self._graph.inputs(images, holes, seed, origin, estimate), output)
 
 
 class OnnxRuntimeBackend(_GraphBackend):
@@ -131,7 +144,7 @@ class OnnxRuntimeBackend(_GraphBackend):
 
     name: ClassVar[str] = "onnxruntime"
 
-    def _open(self, path: Path) -> tuple[list[str], dict[str, str]]:
+    def _open(self, path: Path) -> tuple[list[str], list[str], dict[str, str]]:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
@@ -145,12 +158,13 @@ class OnnxRuntimeBackend(_GraphBackend):
             self._session = onnxruntime.InferenceSession(path.resolve(), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # its errors share no base class but this
             raise _unreadable(path, error) from error
-        return [each.name for each in self._session.get_inputs()], self._session.get_modelmeta().custom_metadata_map
+        names = [[each.name for each in ends] for ends in (self._session.get_inputs(), self._session.get_outputs())]
+        return names[0], names[1], self._session.get_modelmeta().custom_metadata_map
 
-    def _run(self, inputs: dict[str, NDArray[Any]]) -> NDArray[np.float32]:
-        filled: NDArray[np.float32]
-        (filled,) = self._session.run(["filled"], inputs, None if self.keeps_memory else self._returning)
-        return filled
+    def _run(self, inputs: dict[str, NDArray[Any]], output: str) -> NDArray[np.float32]:
+        values: NDArray[np.float32]
+        (values,) = self._session.run([output], inputs, None if self.keeps_memory else self._returning)
+        return values
 
 
 class OpenVinoBackend(_GraphBackend):
@@ -159,7 +173,7 @@ class OpenVinoBackend(_GraphBackend):
 
     name: ClassVar[str] = "openvino"
 
-    def _open(self, path: Path) -> tuple[list[str], dict[str, str]]:
+    def _open(self, path: Path) -> tuple[list[str], list[str], dict[str, str]]:
         import openvino
 
         core = openvino.Core()
@@ -177,14 +191,16 @@ class OpenVinoBackend(_GraphBackend):
         self._of_thread = local()
         metadata = model.rt_info["framework"] if model.has_rt_info(["framework"]) else {}
         # An input also bears the names of operations behind it that do nothing, such as a division by 1.
-        names = [name for each in self._compiled.inputs for name in each.names]
-        return names, {key: str(entry.value) for key, entry in metadata.items()}
+        inputs, outputs = (
+            [name for each in ends for name in each.names] for ends in (self._compiled.inputs, self._compiled.outputs)
+        )
+        return inputs, outputs, {key: str(entry.value) for key, entry in metadata.items()}
 
-    def _run(self, inputs: dict[str, NDArray[Any]]) -> NDArray[np.float32]:
+    def _run(self, inputs: dict[str, NDArray[Any]], output: str) -> NDArray[np.float32]:
         if not hasattr(self._of_thread, "request"):
             self._of_thread.request = self._compiled.create_infer_request()
-        filled: NDArray[np.float32] = self._of_thread.request.infer(inputs)["filled"].copy()
-        return filled
+        values: NDArray[np.float32] = self._of_thread.request.infer(inputs)[output].copy()
+        return values
 
 
 class TorchBackend:
@@ -217,6 +233,7 @@ class TorchBackend:
         seed: int = 0,
         origin: tuple[int, int] = (0, 0),
         estimate: NDArray[np.bool_] | None = None,
+        everywhere: bool = False,
     ) -> NDArray[np.float32]:
         import torch
 
@@ -224,8 +241,8 @@ class TorchBackend:
             image = torch.tensor(images, device=self.device)
             hole = torch.tensor(holes, device=self.device)
             start = None if estimate is None else torch.tensor(estimate, device=self.device)
-            output = self._network(image, ~hole, seed=seed, origin=origin, estimate=start)
-            filled: NDArray[np.float32] = torch.where(hole, output.clamp(0, 1), image).cpu().numpy()
+            output = self._network(image, ~hole, seed=seed, origin=origin, estimate=start).clamp(0, 1)
+            filled: NDArray[np.float32] = (output if everywhere else torch.where(hole, output, image)).cpu().numpy()
             return filled
         except RuntimeError as error:
             if not is_out_of_memory(error):
@@ -329,7 +346,7 @@ def _threads() -> int:
 class _Graph:
     """What the metadata of a graph of ``pconv export`` say, and what it takes."""
 
-    def __init__(self, path: Path, metadata: dict[str, str], inputs: Sequence[str]) -> None:
+    def __init__(self, path: Path, metadata: dict[str, str], inputs: Sequence[str], outputs: Sequence[str]) -> None:
         if "format" not in metadata:
             raise ModelError(f"{path} is an ONNX file, but not one that pconv export wrote")
         check_format(path, metadata["format"], GRAPH_FORMAT)
@@ -341,7 +358,7 @@ class _Graph:
         self.multiple = int(2 ** len(config["channels"]))
         self.noise, self.estimates = "seed" in inputs, "estimate" in inputs
         self.maps: int = config.get("valid_channels", 1)
-        self._inputs = frozenset(inputs)
+        self._inputs, self.outputs = frozenset(inputs), frozenset(outputs)
 
     def inputs(
         self,

@@ -20,11 +20,21 @@ from pconv.images.pillow import from_pil
 from pconv.inpainting.backends import Backend, open_backend
 from pconv.inpainting.options import InpaintOptions
 from pconv.inpainting.tiles import BYTES_PER_PIXEL, MemoryBudget, NetworkRunner, fill_holes
+from pconv.inpainting.upscaling import (
+    TILE_MARGIN,
+    SpreadImage,
+    blank,
+    check_factor,
+    enlarged_alpha,
+    spread_hole,
+    trained_for_superres,
+    with_many_colours,
+)
 from pconv.inpainting.windows import WindowedImage, array_image, photo_image
 from pconv.masks.morphology import dilate
 from pconv.masks.reader import hole_from_image
 from pconv.masks.rule import hole_from_values
-from pconv.models import BUNDLED, DEFAULT_MODEL, GRAPH, find_model
+from pconv.models import BUNDLED, DEFAULT_MODEL, GRAPH, SUPERRES_MODEL, find_model
 
 AnyImage = TypeVar("AnyImage")
 
@@ -135,6 +145,52 @@ class Inpainter:
             return [f"the model has no noise inputs, so seed {options.seed} gives the same fill as seed 0"]
         return []
 
+    @overload
+    def upscale(self, image: Image_, factor: int) -> Image_: ...
+    @overload
+    def upscale(self, image: Sequence[Image_], factor: int) -> list[Image_]: ...
+    def upscale(self, image: Any, factor: int) -> Any:
+        """Return ``image`` enlarged: super-resolution by holes (Liu et al., extensions).
+
+        Pixel (x, y) goes to (K x + floor(K / 2), K y + floor(K / 2)), where K is ``factor``, and all else is hole
+        (``pconv.superres_input``). The result is the network's prediction everywhere, clipped to the value range.
+
+        Args:
+            image: what ``__call__`` takes, or a list of it. Floats must be finite, everywhere.
+            factor: 2, 3 or 4.
+
+        Returns:
+            The same kind of thing as ``image``, ``factor`` times as high and wide. Alpha is enlarged by Pillow's
+            BICUBIC; invisible pixels are not read where others are visible. PIL images and photos with a palette or
+            a transparent colour, and 1-bit ones, come back in a mode that holds the colours between.
+
+        Raises:
+            InputError: another factor, more pixels than pconv reads, CMYK, or what ``__call__`` refuses.
+            ModelError: the model is a graph that predicts no known pixels; export it again.
+            DeviceMemoryError: no device has the memory for it.
+        """
+        for note in self.upscale_notes():
+            _log.warning(note)
+        return self._upscale(image, factor)
+
+    def upscale_notes(self) -> list[str]:
+        """Sentences for the user where the model was not trained for super-resolution."""
+        if trained_for_superres(self.backend.recipe):
+            return []
+        return [f"{self.backend.path} was trained to fill holes, not for super-resolution: expect worse than bicubic"]
+
+    def upscale_photo(self, photo: Photo, factor: int) -> Photo:
+        """As ``upscale``, of one photo, without a warning where the model is none for it."""
+        check_factor(photo.height, photo.width, factor)
+        small = with_many_colours(photo)
+        large = blank(small, factor)
+        alpha = small.alpha
+        visible = np.ones((small.height, small.width), np.bool_) if alpha is None else alpha > 0
+        if not visible.any():  # nothing is seen, so all there is has to do
+            visible[:] = True
+        self._upscale_into(small, large, photo_image, visible, factor)
+        return large
+
     def fill_photo(
         self,
         photo: Photo,
@@ -175,30 +231,64 @@ class Inpainter:
             return self._fill_array(image, hole_of_mask(mask, image.shape[:2], options), options)
         if _is_tensor(image) and image.ndim in (3, 4):
             return self._fill_tensor(image, mask, options)
-        shaped = isinstance(image, np.ndarray) or _is_tensor(image)
-        what = f"an array of shape {tuple(image.shape)}" if shaped else f"a {type(image).__name__}"
-        raise InputError(
-            f"cannot inpaint {what}; give a PIL image, a numpy array (H, W) or (H, W, C), a torch tensor (C, H, W) or "
-            "(B, C, H, W), or a list of these"
-        )
+        raise _unknown_kind("inpaint", image)
+
+    def _upscale(self, image: Any, factor: int) -> Any:
+        if isinstance(image, (list, tuple)):
+            return [self._upscale(one, factor) for one in image]
+        if isinstance(image, Photo):
+            return self.upscale_photo(image, factor)
+        if isinstance(image, Image.Image):
+            return self.upscale_photo(from_pil(image), factor).to_pil()
+        if isinstance(image, np.ndarray) and image.ndim in (2, 3):
+            return self._upscale_array(image, factor)
+        if _is_tensor(image) and image.ndim in (3, 4):
+            return _by_arrays(image, lambda array, _: self._upscale_array(array, factor))
+        raise _unknown_kind("upscale", image)
+
+    def _upscale_array(self, image: NDArray[Any], factor: int) -> NDArray[Any]:
+        check_factor(image.shape[0], image.shape[1], factor)
+        array_image(image, self.backend.channels)  # refuses what this model cannot take
+        known = np.ones(image.shape[:2], np.bool_)
+        if np.issubdtype(image.dtype, np.floating):
+            _check_floats(
+                image, "the image has NaN or Inf, of which nothing can be predicted; fill these pixels first"
+            )
+        large = np.zeros((factor * image.shape[0], factor * image.shape[1], *image.shape[2:]), image.dtype)
+        if image.ndim == 3 and image.shape[2] == 4 and self.backend.channels == 3:
+            large[..., 3] = enlarged_alpha(image[..., 3], factor)
+        self._upscale_into(image, large, array_image, known, factor)
+        return large
+
+    def _upscale_into(
+        self,
+        small: AnyImage,
+        large: AnyImage,
+        windowed: Callable[[AnyImage, int], WindowedImage],
+        known: NDArray[np.bool_],
+        factor: int,
+    ) -> None:
+        hole = spread_hole(known, factor)
+
+        def work(runner: NetworkRunner) -> None:
+            channels = runner.backend.channels
+            image = SpreadImage(windowed(small, channels), windowed(large, channels), factor)
+            fill_holes(runner, image, hole, wanted=np.ones_like(hole), margin=TILE_MARGIN)
+
+        self._with_memory(work, everywhere=True)
 
     def _fill_array(self, image: NDArray[Any], hole: NDArray[np.bool_], options: InpaintOptions) -> NDArray[Any]:
         if np.issubdtype(image.dtype, np.floating):
-            _check_floats(image, hole, to_blend=options.feather > 0)
+            if options.feather:
+                _check_floats(image, "the image has NaN or Inf, and feather blends with what is there; use feather=0")
+            else:
+                _check_floats(image[~hole], "the image has NaN or Inf outside the hole; mark those pixels as hole too")
         return self._filled(image, np.ndarray.copy, array_image, hole, options)
 
     def _fill_tensor(self, image: Tensor, mask: Any, options: InpaintOptions) -> Tensor:
-        import torch
-
-        batch = image.detach().cpu()
-        batch = batch if image.ndim == 4 else batch[None]
-        holes = _holes_of_batch(mask, len(batch), (batch.shape[2], batch.shape[3]), options)
-        widened = batch.float() if batch.dtype == torch.bfloat16 else batch  # numpy has no bfloat16
-        filled = [
-            torch.from_numpy(self._fill_array(each.permute(1, 2, 0).numpy(), its, options)).permute(2, 0, 1)
-            for each, its in zip(widened, holes, strict=True)
-        ]
-        return torch.stack(filled).to(image.dtype).reshape(image.shape).to(image.device)
+        count = len(image) if image.ndim == 4 else 1
+        holes = _holes_of_batch(mask, count, (image.shape[-2], image.shape[-1]), options)
+        return _by_arrays(image, lambda array, number: self._fill_array(array, holes[number], options))
 
     def _filled(
         self,
@@ -210,24 +300,36 @@ class Inpainter:
         unknown: NDArray[np.bool_] | None = None,
         before_run: Callable[[], None] | None = None,
     ) -> AnyImage:
-        """A copy with ``hole`` filled from what is not ``unknown`` (by default the hole).
-
-        Where the device has too little memory, smaller tiles are tried, and at last the CPU.
-        """
-        while True:
+        """A copy with ``hole`` filled from what is not ``unknown`` (by default the hole)."""
+        if not hole.any():
             result = copied(image)
-            windows = windowed(result, self.backend.channels)
-            if not hole.any():
-                return result
+            windowed(result, self.backend.channels)  # refuses images that this model could not fill
+            return result
+
+        def fill(runner: NetworkRunner) -> AnyImage:
+            result = copied(image)
+            windows = windowed(result, runner.backend.channels)
+            all_unknown = hole if unknown is None else unknown
+            fill_holes(runner, windows, all_unknown, wanted=hole, feather=options.feather)
+            return result
+
+        return self._with_memory(fill, options.seed, before_run)
+
+    def _with_memory(
+        self,
+        work: Callable[[NetworkRunner], AnyImage],
+        seed: int = 0,
+        before_run: Callable[[], None] | None = None,
+        everywhere: bool = False,
+    ) -> AnyImage:
+        """What ``work`` returns; again with less memory, and at last on the CPU, where the device has too little."""
+        while True:
             backend, memory = self.backend, self._memory
-            runner = NetworkRunner(backend, memory, options.seed if backend.noise else 0, before_run, self._budget)
+            runner = NetworkRunner(backend, memory, seed if backend.noise else 0, before_run, self._budget, everywhere)
             try:
-                all_unknown = hole if unknown is None else unknown
-                fill_holes(runner, windows, all_unknown, wanted=hole, feather=options.feather)
+                return work(runner)
             except DeviceMemoryError as error:
                 self._use_less_memory(backend, memory, error)
-            else:
-                return result
 
     def _use_less_memory(self, backend: Backend, memory: int, error: DeviceMemoryError) -> None:
         """Go on with half the memory, or on the CPU; for all calls from now on."""
@@ -242,6 +344,22 @@ class Inpainter:
             self._memory = self._max_memory
         else:
             raise error
+
+
+def upscale(
+    image: Image_,
+    factor: int,
+    model: str | Path = SUPERRES_MODEL,
+    device: str = "auto",
+    backend: str = "auto",
+) -> Image_:
+    """Return ``image`` enlarged by ``factor``: 2, 3 or 4.
+
+    Takes and returns what ``Inpainter.upscale`` does. The last two models used stay loaded.
+
+        >>> large = pconv.upscale(image, 2)
+    """
+    return _loaded(model, device, backend).upscale(image, factor)
 
 
 def inpaint(
@@ -259,9 +377,14 @@ def inpaint(
 
         >>> filled = pconv.inpaint(image, mask, seed=1)
     """
+    return _loaded(model, device, backend)(image, mask, options, **changes)
+
+
+def _loaded(model: str | Path, device: str, backend: str) -> Inpainter:
+    """An inpainter that stays loaded, unless the model's file changes."""
     file = find_model(model, GRAPH)
     name = model if str(model) in BUNDLED else file.resolve()
-    return _cached_inpainter(name, file.stat().st_mtime_ns, device, backend)(image, mask, options, **changes)
+    return _cached_inpainter(name, file.stat().st_mtime_ns, device, backend)
 
 
 @lru_cache(maxsize=2)
@@ -343,13 +466,37 @@ def _is_tensor(thing: object) -> bool:
     return "torch" in sys.modules and isinstance(thing, sys.modules["torch"].Tensor)
 
 
-def _check_floats(image: NDArray[Any], hole: NDArray[np.bool_], to_blend: bool) -> None:
-    known = image if to_blend else image[~hole]
+def _by_arrays(tensor: Tensor, change: Callable[[NDArray[Any], int], NDArray[Any]]) -> Tensor:
+    """``(C, H, W)`` or ``(B, C, H, W)``, each of whose images ``change`` gets as an array, with its number."""
+    import torch
+
+    batch = tensor.detach().cpu()
+    batch = batch if tensor.ndim == 4 else batch[None]
+    widened = batch.float() if batch.dtype == torch.bfloat16 else batch  # numpy has no bfloat16
+    changed = torch.stack(
+        [
+            torch.from_numpy(change(each.permute(1, 2, 0).numpy(), number)).permute(2, 0, 1)
+            for number, each in enumerate(widened)
+        ]
+    )
+    changed = changed.to(tensor.dtype).to(tensor.device)
+    return changed if tensor.ndim == 4 else changed[0]
+
+
+def _unknown_kind(what_for: str, image: Any) -> InputError:
+    shaped = isinstance(image, np.ndarray) or _is_tensor(image)
+    what = f"an array of shape {tuple(image.shape)}" if shaped else f"a {type(image).__name__}"
+    return InputError(
+        f"cannot {what_for} {what}; give a PIL image, a numpy array (H, W) or (H, W, C), a torch tensor (C, H, W) or "
+        "(B, C, H, W), or a list of these"
+    )
+
+
+def _check_floats(known: NDArray[Any], not_finite: str) -> None:
+    """Refuse floats outside of 0..1, and NaN and Inf with the sentence ``not_finite``."""
     with np.errstate(invalid="ignore"):
         least, most = known.min(), known.max()
     if not (np.isfinite(least) and np.isfinite(most)):
-        if to_blend:
-            raise InputError("the image has NaN or Inf, and feather blends with what is there; use feather=0")
-        raise InputError("the image has NaN or Inf outside the hole; mark those pixels as hole too")
+        raise InputError(not_finite)
     if least < 0 or most > 1:
         raise InputError(f"float images need values in 0..1; got {least:g}..{most:g} (divide by 255, or give uint8)")

@@ -70,6 +70,7 @@ class NetworkRunner:
         seed: 0 to SEEDS - 1: which texture a network with noise inputs gives the holes.
         before_run: called before each run of the network. What it raises ends the fill.
         budget: what runs in several threads may take together.
+        everywhere: known pixels too become what the network predicts for them.
     """
 
     backend: Backend
@@ -77,6 +78,7 @@ class NetworkRunner:
     seed: int = 0
     before_run: Callable[[], None] | None = None
     budget: MemoryBudget = field(default_factory=lambda: MemoryBudget(0))
+    everywhere: bool = False
 
     def run(self, known: Colours, unknown: Hole, origin: tuple[int, int], estimated: Hole | None = None) -> Colours:
         """Fill ``(C, h, w)`` colours where ``(h, w)`` ``unknown`` is True.
@@ -101,7 +103,9 @@ class NetworkRunner:
             unknown = unknown & ~estimated
         image, hole = np.ascontiguousarray(known[None]), np.ascontiguousarray(unknown[None, None])
         with self.budget.reserved(BYTES_PER_PIXEL * hole.size):
-            filled: Colours = self.backend.fill(image, hole, seed=self.seed, origin=origin, estimate=estimate)[0]
+            filled: Colours = self.backend.fill(
+                image, hole, seed=self.seed, origin=origin, estimate=estimate, everywhere=self.everywhere
+            )[0]
         if not np.isfinite(filled).all():
             raise ModelError("the model's output is not finite: its training diverged; use another checkpoint")
         return filled
@@ -115,6 +119,7 @@ def fill_holes(
     wanted: Hole | None = None,
     feather: int = 0,
     corner: tuple[int, int] = (0, 0),
+    margin: int = 0,
 ) -> None:
     """Fill ``image`` in place where ``(H, W)`` ``hole`` is True.
 
@@ -122,16 +127,18 @@ def fill_holes(
         runner: runs the network.
         image: what has the hole.
         hole: True = unknown.
-        wanted: which pixels of the hole to write; all of them if None.
+        wanted: which pixels to write: of the hole, and with ``everywhere`` of the others too; the hole if None.
         feather: pixels inside the hole's edge over which the fill is blended with what was there.
         corner: row and column of the image in the whole one, if it is a part of one.
+        margin: pixels along the borders between tiles that only the neighbouring tile decides; less than half of the
+            overlap.
 
     Raises:
         ModelError: the network's output is not finite.
         DeviceMemoryError: the device has too little memory; the image may be filled in part.
     """
     for region in regions(hole if wanted is None else wanted, runner.backend.multiple):
-        _fill_region(runner, image, hole[region.box.slices], region, feather, corner)
+        _fill_region(runner, image, hole[region.box.slices], region, feather, corner, margin)
 
 
 def _fill_region(
@@ -141,6 +148,7 @@ def _fill_region(
     region: Region,
     feather: int,
     corner: tuple[int, int],
+    margin: int,
 ) -> None:
     box, wanted = region
     place = box.moved(*corner)
@@ -158,7 +166,7 @@ def _fill_region(
         return runner.run(known, unknown, origin, deep)
 
     side = tile_side(wanted, _most_pixels(runner.memory, box))
-    for rows, colours in _by_tiles(fill_tile, wanted, side, runner.backend.channels):
+    for rows, colours in _by_tiles(fill_tile, wanted, side, runner.backend.channels, margin):
         opacity = wanted[rows].astype(np.float32)
         if softened is not None:
             opacity *= (1 + softened[rows].astype(np.float32)) / (1 + feather_steps)
@@ -202,7 +210,7 @@ def _inside_of(runner: NetworkRunner, image: WindowedImage, hole: Hole, box: Box
 
 
 def _by_tiles(
-    fill_tile: Callable[[Box], Colours], wanted: Hole, side: int, channels: int
+    fill_tile: Callable[[Box], Colours], wanted: Hole, side: int, channels: int, margin: int = 0
 ) -> Iterator[tuple[slice, Colours]]:
     """The region row by row of tiles, ``(C, n, w)``, blended over their overlaps; each row of pixels comes once.
 
@@ -218,18 +226,21 @@ def _by_tiles(
             tile = Box(top, bottom, left, right)
             if wanted[tile.slices].any():
                 colours = fill_tile(tile)
-                _blend_into(colours, strip[..., left:done])
+                _blend_into(colours, strip[..., left:done], margin)
                 strip[..., left:right] = colours
             done = right
-        _blend_into(strip.swapaxes(1, 2), overlap.swapaxes(1, 2))
+        _blend_into(strip.swapaxes(1, 2), overlap.swapaxes(1, 2), margin)
         end = rows[number + 1][0] if number + 1 < len(rows) else bottom
         yield slice(top, end), strip[:, : end - top]
         overlap = strip[:, end - top :]
 
 
-def _blend_into(colours: Colours, before: Colours) -> None:
-    """Let ``(C, h, w)`` colours begin, along their last axis, as what was there before, ``(C, h, n)``."""
+def _blend_into(colours: Colours, before: Colours, margin: int) -> None:
+    """Let ``(C, h, w)`` colours begin, along their last axis, as what was there before, ``(C, h, n)``.
+
+    The blend leaves out ``margin`` pixels at each end.
+    """
     length = before.shape[2]
     if length:
-        share = ((np.arange(length) + 0.5) / length).astype(np.float32)
+        share = ((np.arange(length) + 0.5 - margin) / (length - 2 * margin)).clip(0, 1).astype(np.float32)
         colours[..., :length] = before + (colours[..., :length] - before) * share

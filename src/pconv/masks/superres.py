@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import numpy as np
 from numpy.typing import NDArray
 
 from pconv.errors import InputError
 
 FACTORS = (2, 3, 4)
+Value = TypeVar("Value", bound=np.generic)
 
 
-def superres_input(small: NDArray[np.uint8], factor: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+def superres_input(small: NDArray[Value], factor: int) -> tuple[NDArray[Value], NDArray[np.bool_]]:
     """Spread a small image's pixels over an image that is ``factor`` times as high and wide; all else is hole.
 
     Pixel (x, y) goes to (K x + floor(K / 2), K y + floor(K / 2)), where K is ``factor``.

@@ -10,6 +10,7 @@ from pconv.files import sha256_of
 from pconv.models.source import parse_source
 
 DEFAULT_MODEL = "default"
+SUPERRES_MODEL = "superres"
 BUNDLED = (DEFAULT_MODEL,)
 
 CHECKPOINT = ".safetensors"

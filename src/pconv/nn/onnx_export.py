@@ -55,8 +55,8 @@ def save_onnx(
     * networks with noise inputs: ``seed`` ``(1,)`` int64, 0 to 63, and ``origin`` ``(2,)`` int64, row and column at
       which ``image`` begins in the whole photo, multiples of 2^noise_levels.
 
-    Output: ``filled``, like ``image`` and equal to it outside the hole. The metadata has ``format``, ``image``,
-    ``config`` and ``recipe``, the last two as JSON.
+    Outputs, like ``image``: ``filled``, which is equal to it outside the hole, and ``predicted``, the network's
+    prediction everywhere. The metadata has ``format``, ``image``, ``config`` and ``recipe``, the last two as JSON.
 
     Args:
         recipe: how the weights came to be, anything JSON can hold.
@@ -209,11 +209,12 @@ def build(network: PConvUNet, image: Literal["float", "uint8"], fp16_weights: bo
         features = graph.add("Add", surface, change)
     output = graph.add("Slice", features, graph.integers([0, 0]), size, graph.integers([2, 3]))
     output = graph.add("Add", graph.add("Mul", output, graph.number(config.std)), graph.number(config.mean))
-    output = graph.add("Clip", output, zero, one)
     if image == "uint8":
-        rounded = graph.add("Round", graph.add("Mul", output, graph.number(255.0)))
-        output = graph.add("Cast", rounded, to=TensorProto.UINT8)
-    graph.add("Where", is_hole, output, "image", output="filled")
+        output = graph.add("Mul", graph.add("Clip", output, zero, one), graph.number(255.0))
+        graph.add("Cast", graph.add("Round", output), to=TensorProto.UINT8, output="predicted")
+    else:
+        graph.add("Clip", output, zero, one, output="predicted")
+    graph.add("Where", is_hole, "predicted", "image", output="filled")
 
     def value(name: str, kind: int, channels: int) -> onnx.ValueInfoProto:
         return helper.make_tensor_value_info(name, kind, ["batch", channels, "height", "width"])
@@ -227,9 +228,10 @@ def build(network: PConvUNet, image: Literal["float", "uint8"], fp16_weights: bo
     if config.noise_levels:
         takes.append(helper.make_tensor_value_info("seed", TensorProto.INT64, [1]))
         takes.append(helper.make_tensor_value_info("origin", TensorProto.INT64, [2]))
+    gives = [value(name, kind, config.in_channels) for name in ("filled", "predicted")]
     opsets = [helper.make_opsetid("", opset)]
     return helper.make_model(
-        helper.make_graph(graph.nodes, "pconv", takes, [value("filled", kind, config.in_channels)], graph.constants),
+        helper.make_graph(graph.nodes, "pconv", takes, gives, graph.constants),
         opset_imports=opsets,
         ir_version=helper.find_min_ir_version_for(opsets),
         producer_name="pconv",

@@ -38,6 +38,8 @@ Content = bytes | memoryview
 Chunk = tuple[bytes, Content]
 
 _OF_THE_PIXELS = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", b"hIST"}
+OF_THE_MODE = frozenset({b"sBIT", b"bKGD"})
+"""Chunks that are true of one mode and depth alone."""
 _ANIMATION = {b"acTL", b"fcTL", b"fdAT"}
 _CREDENTIALS = b"caBX"
 _TEXTS = {b"tEXt", b"zTXt", b"iTXt"}

@@ -102,7 +102,7 @@ async function filled(ort, session, known, unknown, origin, estimate, seed) {
         }
       : {}),
   };
-  const { filled: output } = await session.run(inputs);
+  const { filled: output } = await session.run(inputs, ["filled"]);
   if (!output.data.every(Number.isFinite)) {
     throw new ApiError("model", "The model’s output is not finite: its training diverged; build the page with another one.");
   }
