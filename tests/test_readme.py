@@ -71,7 +71,7 @@ def unknown_options(arguments):
 def test_the_pages_commands_are_understood():
     """With photos and cores one could run them: their configurations are read, their options exist."""
     seen = 0
-    for page in ("training.md", "fine-tuning.md", "evaluation.md", "photos.md"):
+    for page in ("training.md", "fine-tuning.md", "evaluation.md", "photos.md", "upscaling.md"):
         for line in (ROOT / "docs/guides" / page).read_text().splitlines():
             command, _, _ = line.partition("  #")
             if not re.match(r"(torchrun .*-m )?pconv ", command):

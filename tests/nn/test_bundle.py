@@ -12,7 +12,7 @@ from nets import COMPLETE, random_case, some_net
 
 from pconv import Inpainter, ModelError, load_network, save_network
 from pconv.inpainting.backends import open_backend
-from pconv.models import GRAPH, find_model
+from pconv.models import BUNDLED, GRAPH, find_model
 from pconv.nn.onnx_export import save_onnx
 
 BACKENDS = ["onnxruntime", "openvino"]
@@ -28,12 +28,13 @@ def constants(path):
     return kinds, [onnx.numpy_helper.to_array(each) for each in tensors if not each.external_data]
 
 
-def test_the_graph_is_the_one_that_export_makes_of_the_checkpoint(tmp_path):
+@pytest.mark.parametrize("name", BUNDLED)
+def test_the_graph_is_the_one_that_export_makes_of_the_checkpoint(tmp_path, name):
     """To make it again, and then correct its line in SHA256SUMS (sha256sum *.onnx *.safetensors):
 
     pconv export default -o src/pconv/models/default.onnx --fp16-weights --external-data
     """
-    checkpoint, shipped = find_model("default"), find_model("default", GRAPH)
+    checkpoint, shipped = find_model(name), find_model(name, GRAPH)
     beside = tmp_path / checkpoint.name
     shutil.copy(checkpoint, beside)
     network, recipe = load_network(beside)
@@ -41,6 +42,7 @@ def test_the_graph_is_the_one_that_export_makes_of_the_checkpoint(tmp_path):
     again, before = (onnx.load(path, load_external_data=False) for path in (tmp_path / "again.onnx", shipped))
     assert list(again.graph.node) == list(before.graph.node)
     assert list(again.graph.input) == list(before.graph.input)
+    assert list(again.graph.output) == list(before.graph.output)
     assert {p.key: p.value for p in again.metadata_props} == {p.key: p.value for p in before.metadata_props}
     (kinds, values), (shipped_kinds, shipped_values) = constants(tmp_path / "again.onnx"), constants(shipped)
     assert kinds == shipped_kinds
@@ -48,13 +50,14 @@ def test_the_graph_is_the_one_that_export_makes_of_the_checkpoint(tmp_path):
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-7)
 
 
-def test_every_weight_of_the_graph_is_in_the_checkpoint():
-    kinds, values = constants(find_model("default", GRAPH))
+@pytest.mark.parametrize("name", BUNDLED)
+def test_every_weight_of_the_graph_is_in_the_checkpoint(name):
+    kinds, values = constants(find_model(name, GRAPH))
     outside = [kind for kind in kinds if kind[3]]
-    network, _ = load_network(find_model("default"))
+    network, _ = load_network(find_model(name))
     parameters = dict(network.named_parameters())
     assert {name for name, parameter in parameters.items() if parameter.dim() == 4} <= {kind[0] for kind in outside}
-    assert {kind[3]["location"] for kind in outside} == {"default.safetensors"}
+    assert {kind[3]["location"] for kind in outside} == {f"{name}.safetensors"}
     assert sum(value.nbytes for value in values) < 400_000
 
 
