@@ -9,7 +9,9 @@ A photo is cropped to multiples of 12 px, and shrunk by Pillow's BICUBIC, which 
   235, without a border as wide as the factor.
 * SSIM and VGG distance as in `pconv evaluate`. Without --vgg, there is no VGG distance.
 
-"shift" is how far the result lies from Pillow's BICUBIC, in px of the large photo: a wrong grid would show there. "cast" is the largest difference of a channel's mean from the truth's, in levels of 255.
+The last lines look for defects. "shift" is how far the result lies from Pillow's BICUBIC, in px of the large photo: a
+wrong grid would show there. "cast" is the largest difference of a channel's mean from the truth's, in levels of 255.
+"lattice" is the largest over the smallest root mean square error of the places between the small photo's pixels.
 The tables are Markdown. A JSON line comes last. It needs pip install 'pconv[bench]'.
 """
 
@@ -73,11 +75,19 @@ def psnr_of_luma(image: Pixels, truth: Pixels, border: int) -> float:
 
 
 def shift(image: Pixels, other: Pixels) -> float:
-    """How many px ``image`` is shifted against ``other``, by least squares over both gradients; for up to about 1 px."""
+    """How many px ``image`` is shifted against ``other``, by least squares over gradients; for up to about 1 px."""
     values, others = luma(image), luma(other)
     slopes = np.stack([each.ravel() for each in np.gradient((values + others) / 2)])
     found = np.linalg.solve(slopes @ slopes.T, slopes @ (others - values).ravel())
     return float(np.abs(found).max())
+
+
+def lattice(image: Pixels, truth: Pixels, factor: int) -> float:
+    """The largest over the smallest root mean square error of the factor x factor places: 1 without any lattice."""
+    squared = np.square(image.astype(np.float64) - truth).mean(axis=2)
+    height, width = squared.shape
+    places = squared.reshape(height // factor, factor, width // factor, factor).mean(axis=(0, 2))
+    return float(np.sqrt(places.max() / places.min()))
 
 
 def measured(image: Pixels, truth: Pixels, factor: int, vgg: VGG16Features | None) -> dict[str, float]:
@@ -131,6 +141,7 @@ def main(photos: Path, model: str, backend: str, vgg: Path | None, count: int | 
     scores: dict[int, dict[str, list[dict[str, float]]]] = {f: {name: [] for name in methods} for f in FACTORS}
     shifts: dict[int, list[float]] = {factor: [] for factor in FACTORS}
     casts: dict[int, list[float]] = {factor: [] for factor in FACTORS}
+    lattices: dict[int, list[float]] = {factor: [] for factor in FACTORS}
     for path in paths:
         truth = cropped(read_photo(path).rgb()).copy()
         rows = []
@@ -140,6 +151,7 @@ def main(photos: Path, model: str, backend: str, vgg: Path | None, count: int | 
             for name, image in large.items():
                 scores[factor][name].append(measured(image, truth, factor, features))
             shifts[factor].append(shift(large[OURS], large[BICUBIC]))
+            lattices[factor].append(lattice(large[OURS], truth, factor))
             casts[factor].append(float(np.abs((large[OURS] - truth.astype(np.float64)).mean((0, 1))).max()))
             rows.append(np.hstack([detail(each) for each in (truth, large[BICUBIC], large[LANCZOS], large[OURS])]))
     if picture:
@@ -154,8 +166,10 @@ def main(photos: Path, model: str, backend: str, vgg: Path | None, count: int | 
     for factor in FACTORS:
         print("\n".join(table(factor, means[factor])))
     for factor in FACTORS:
-        print(f"\nx{factor}: shift {max(shifts[factor]):.2f} px at most, cast {max(casts[factor]):.2f} levels at most")
-    finish({"photos": len(paths), "model": model, "means": means, "shifts": shifts, "casts": casts})
+        most = [max(each[factor]) for each in (shifts, casts, lattices)]
+        print("\nx{}: at most: shift {:.2f} px, cast {:.2f} levels, lattice {:.2f}".format(factor, *most))
+    beside = {"shifts": shifts, "casts": casts, "lattices": lattices}
+    finish({"photos": len(paths), "model": model, "means": means, **beside})
 
 
 if __name__ == "__main__":

@@ -72,3 +72,11 @@ def test_photos_are_cropped_and_shrunk(benchmark):
     assert benchmark.cropped(np.zeros((50, 61, 3), np.uint8)).shape == (48, 60, 3)
     small = benchmark.shrunk(photo(), 3)
     assert np.array_equal(small, np.asarray(Image.fromarray(photo()).resize((40, 32), Image.Resampling.BICUBIC)))
+
+
+def test_a_lattice_is_found(benchmark):
+    truth = photo()
+    noisy = (truth.astype(int) + np.random.default_rng(0).normal(0, 9, truth.shape)).clip(0, 255).astype(np.uint8)
+    assert benchmark.lattice(noisy, truth, 3) < 1.1
+    noisy[1::3, 1::3] = truth[1::3, 1::3] + (truth[1::3, 1::3] < 255)
+    assert benchmark.lattice(noisy, truth, 3) > 5
