@@ -177,7 +177,7 @@ class Inpainter:
         """Sentences for the user where the model was not trained for super-resolution."""
         if trained_for_superres(self.backend.recipe):
             return []
-        return [f"{self.backend.path} was trained to fill holes, not for super-resolution: expect worse than bicubic"]
+        return [f"{self.backend.path} was trained to fill holes, not for super-resolution; superres was"]
 
     def upscale_photo(self, photo: Photo, factor: int) -> Photo:
         """As ``upscale``, of one photo, without a warning where the model is none for it."""
