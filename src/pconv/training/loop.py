@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -78,13 +78,13 @@ def train(config: TrainConfig, out: Path, resume: bool = False) -> Outcome:
         fabric = start_fabric(config)
         notes.append(note)
     vgg = None
-    if any(stage.needs_features for stage in config.stages):
-        with fabric.rank_zero_first(local=True):  # one download, not one for each process
-            blocks = 3 if any(stage.loss.needs_features for stage in config.stages) else TEXTURE_POOLS
-            vgg = load_vgg(config.vgg, blocks).to(fabric.device)
-    run = Run(config, out, fabric, vgg)
-    if first:  # not before all that the run needs is there
-        _make_folder(out)
+    with _folder(out) if first else nullcontext():
+        if any(stage.needs_features for stage in config.stages):
+            with fabric.rank_zero_first(local=True):  # one download, not one for each process
+                blocks = 3 if any(stage.loss.needs_features for stage in config.stages) else TEXTURE_POOLS
+                vgg = load_vgg(config.vgg, blocks).to(fabric.device)
+        run = Run(config, out, fabric, vgg)
+    if first:
         with writing_run(out):
             write_config(as_given, out / CONFIG_FILE)
     if state:
@@ -350,8 +350,18 @@ def to_network(images: Tensor) -> Tensor:
     return (images.float() / 255).contiguous(memory_format=torch.channels_last)
 
 
-def _make_folder(out: Path) -> None:
+@contextmanager
+def _folder(out: Path) -> Iterator[None]:
+    """Make the folder ``out``; it does not stay behind, empty, where the run cannot begin."""
+    made = not out.exists()
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise TrainingError(f"cannot make the folder {out}: {error.strerror}") from error
+    try:
+        yield
+    except TrainingError:
+        if made:
+            with suppress(OSError):
+                out.rmdir()
+        raise
