@@ -144,6 +144,8 @@ def main(
 ) -> None:
     if comparison == "losses" and not (start and vgg):
         raise click.UsageError("losses needs --start MODEL, a tiny network's weights, and --vgg")
+    if start and comparison != "losses":
+        raise click.UsageError(f"--start belongs to losses, not to {comparison}")
     jobs_of = [(variant, seed) for seed in range(1, seeds + 1) for variant in COMPARISONS[comparison]]
     folders = {
         (v.name, seed): out / comparison / f"{v.name.split(',')[0].replace(' ', '-')}-{seed}" for v, seed in jobs_of

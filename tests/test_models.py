@@ -16,7 +16,7 @@ from pconv import PRESETS, Inpainter, PConvUNet
 from pconv.cli import main
 from pconv.errors import DownloadError, ModelError
 from pconv.files import sha256_of
-from pconv.models import bundled_hashes, find_model
+from pconv.models import BUNDLED, bundled_hashes, find_model
 from pconv.nn.onnx_export import save_onnx
 
 ROOT = Path(__file__).parents[1]
@@ -88,8 +88,27 @@ def box(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_the_bundled_files_are_at_most_27_mb():
-    assert sum((BOX / name).stat().st_size for name in bundled_hashes()) <= 27e6
+def test_each_bundled_model_has_at_most_16_mb():
+    for model in BUNDLED:
+        assert (BOX / f"{model}.safetensors").stat().st_size + (BOX / f"{model}.onnx").stat().st_size <= 16e6
+
+
+def test_each_photo_of_the_model_clean_has_a_source_and_a_licence():
+    header, *photos = (BOX / "clean-photos.tsv").read_text(encoding="utf-8").splitlines()
+    columns = header.split("\t")
+    assert len(photos) == 4305
+    for photo in photos:
+        fields = dict(zip(columns, photo.split("\t"), strict=True))
+        for name in (
+            "file",
+            "repository on GitHub",
+            "path in the repository",
+            "licence",
+            "where the licence is stated",
+        ):
+            assert fields[name], photo
+        assert not re.search(r"\bN[CD]\b", fields["licence"])  # no use for money, or no changes
+    assert str(len(photos)) in (ROOT / "docs" / "model-card.md").read_text().replace(",", "")
 
 
 @pytest.mark.parametrize("backend", ["onnxruntime", "openvino", "torch"])

@@ -151,7 +151,7 @@ def test_wrong_input_is_refused_in_a_sentence(inpainter, image, hole, message):
 
 def test_unknown_model_and_device():
     for name in ("best", "x" * 300, "a\0b"):
-        with pytest.raises(ModelError, match=r"unknown model '.*': bundled is default"):
+        with pytest.raises(ModelError, match=r"unknown model '.*': bundled are default, clean, superres"):
             Inpainter(name)
     with pytest.raises(InputError, match=r"no device 'cuda:99' on this machine; there are auto, .*cpu"):
         Inpainter(device="cuda:99")

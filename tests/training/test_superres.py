@@ -83,6 +83,27 @@ def test_a_run_learns_from_the_small_image(config, tmp_path):
     assert (tmp_path / "run" / "best.safetensors").exists()
 
 
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_the_network_gets_the_small_image_and_not_the_truth(config, tmp_path, monkeypatch, accumulate):
+    images = []
+
+    def forward(self, image, valid, **options):
+        if self.training:
+            images.append((image.detach().clone(), valid))
+        return original(self, image, valid, **options)
+
+    original = PConvUNet.forward
+    monkeypatch.setattr(PConvUNet, "forward", forward)
+    config = config.model_copy(update={"accumulate": accumulate})
+    data = open_data(config, tmp_path / "run", 0, 1)
+    batches = list(data.loader(0, 0, STAGE.steps, None))
+    train(config, tmp_path / "run")
+    assert len(images) == len(batches) == STAGE.steps * accumulate
+    for (image, valid), batch in zip(images, batches, strict=True):
+        assert torch.equal(image, batch.seen.float() / 255)
+        assert torch.equal(valid, batch.valid)
+
+
 def test_it_starts_from_a_deeper_networks_outer_levels(config, tmp_path):
     deeper = PConvUNet(UNetConfig((8, 12, 16), (3, 3, 3), surface="correction", surface_skip=True, noise_levels=1))
     save_network(deeper, tmp_path / "deeper.safetensors", {})

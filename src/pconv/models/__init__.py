@@ -1,4 +1,4 @@
-"""Finding models: the bundled one, files, and URLs. ONNX graphs fill; safetensors checkpoints also train on."""
+"""Finding models: bundled ones, files, and URLs. ONNX graphs fill; safetensors checkpoints also train on."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from pconv.models.source import parse_source
 
 DEFAULT_MODEL = "default"
 SUPERRES_MODEL = "superres"
-BUNDLED = (DEFAULT_MODEL,)
+CLEAN_MODEL = "clean"
+BUNDLED = (DEFAULT_MODEL, CLEAN_MODEL, SUPERRES_MODEL)
 
 CHECKPOINT = ".safetensors"
 GRAPH = ".onnx"
 GRAPH_FORMAT = "pconv-fill-2"
-"""The format in the metadata of exported graphs. The number goes up where inputs or outputs change."""
+"""The format in the metadata of exported graphs. The number goes up where an older reader cannot use them."""
 
 SUMS_FILE = "SHA256SUMS"
 
@@ -44,7 +45,7 @@ def find_model(model: str | Path, suffix: str = CHECKPOINT) -> Path:
     if source.url or source.sha256 or _is_file(name):
         return source.file()
     raise ModelError(
-        f"unknown model {name!r}: bundled is {', '.join(BUNDLED)}; or give a model file's path or URL#sha256=HASH"
+        f"unknown model {name!r}: bundled are {', '.join(BUNDLED)}; or give a model file's path or URL#sha256=HASH"
     )
 
 

@@ -360,7 +360,7 @@ def _folder(out: Path) -> Iterator[None]:
         raise TrainingError(f"cannot make the folder {out}: {error.strerror}") from error
     try:
         yield
-    except TrainingError:
+    except BaseException:  # Ctrl-C too
         if made:
             with suppress(OSError):
                 out.rmdir()

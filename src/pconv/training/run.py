@@ -107,8 +107,9 @@ class Run:
         net = new_network(config, stage)
         if average is None and config.init:
             start_from, _ = load_network(find_model(config.init))
-            if start_from.config.outer(len(net.config.channels)) == net.config:
-                start_from = start_from.outer(len(net.config.channels))
+            levels = len(net.config.channels)
+            if len(start_from.config.channels) > levels and start_from.config.outer(levels) == net.config:
+                start_from = start_from.outer(levels)
             if not start_from.config.fits_into(net.config):
                 raise TrainingError(
                     f"{config.init} is another network than model {config.model!r}: {start_from.config}"

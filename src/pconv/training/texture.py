@@ -173,7 +173,7 @@ def draw_windows(hole: Tensor) -> Callable[[Tensor], Tensor]:
 
 
 class TextureLoss(nn.Module):
-    """The weighted sum of the texture terms, with the discriminators that two of them need.
+    """The weighted sum of the texture terms, with the discriminators that three of them need.
 
     Each call first trains the discriminators by one step, so it belongs into a training step. They take that step
     where their own gradients are finite, whatever becomes of the network's. A term of weight 0 is not computed,
