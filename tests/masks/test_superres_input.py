@@ -26,7 +26,7 @@ def test_one_channel_and_other_dtypes():
     assert np.array_equal(image == 0, hole)
 
 
-@pytest.mark.parametrize("factor", [1, 5, 2.5])
+@pytest.mark.parametrize("factor", [1, 5, 2.0, 2.5, "2"])
 def test_other_factors_are_refused(factor):
-    with pytest.raises(InputError, match=f"must be one of 2, 3, 4; got {factor}"):
+    with pytest.raises(InputError, match=f"must be one of 2, 3, 4; got {factor!r}"):
         superres_input(np.ones((2, 2)), factor)

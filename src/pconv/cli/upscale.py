@@ -51,14 +51,14 @@ def upscale(
     from pconv.images.reading import read_photo
     from pconv.images.writing import check_storable, write_photo
     from pconv.inpainting.inpainter import Inpainter
-    from pconv.inpainting.upscaling import blank, check_factor, with_many_colours
+    from pconv.inpainting.upscaling import blank, check_enlargement, with_many_colours
     from pconv.models import GRAPH, find_model
 
     with wrong_usage(InputError):
         codec_for(out.suffix)
     picture = read_photo(photo)
     with wrong_usage(InputError):
-        check_factor(picture.height, picture.width, factor)
+        check_enlargement(picture.height, picture.width, factor)
     picture = with_many_colours(picture)
     with wrong_usage(InputError):
         notes = [*picture.notes, *check_storable(blank(picture, factor), out.suffix, quality, all_new=True)]

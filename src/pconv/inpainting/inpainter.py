@@ -24,10 +24,11 @@ from pconv.inpainting.upscaling import (
     TILE_MARGIN,
     SpreadImage,
     blank,
-    check_factor,
+    check_enlargement,
     enlarged_alpha,
     spread_hole,
     trained_for_superres,
+    visible,
     with_many_colours,
 )
 from pconv.inpainting.windows import WindowedImage, array_image, photo_image
@@ -181,14 +182,10 @@ class Inpainter:
 
     def upscale_photo(self, photo: Photo, factor: int) -> Photo:
         """As ``upscale``, of one photo, without a warning where the model is none for it."""
-        check_factor(photo.height, photo.width, factor)
+        check_enlargement(photo.height, photo.width, factor)
         small = with_many_colours(photo)
         large = blank(small, factor)
-        alpha = small.alpha
-        visible = np.ones((small.height, small.width), np.bool_) if alpha is None else alpha > 0
-        if not visible.any():  # nothing is seen, so all there is has to do
-            visible[:] = True
-        self._upscale_into(small, large, photo_image, visible, factor)
+        self._upscale_into(small, large, photo_image, visible(small.alpha, small.height, small.width), factor)
         return large
 
     def fill_photo(
@@ -247,17 +244,18 @@ class Inpainter:
         raise _unknown_kind("upscale", image)
 
     def _upscale_array(self, image: NDArray[Any], factor: int) -> NDArray[Any]:
-        check_factor(image.shape[0], image.shape[1], factor)
+        check_enlargement(image.shape[0], image.shape[1], factor)
         array_image(image, self.backend.channels)  # refuses what this model cannot take
-        known = np.ones(image.shape[:2], np.bool_)
+        alpha = None
         if np.issubdtype(image.dtype, np.floating):
             _check_floats(
                 image, "the image has NaN or Inf, of which nothing can be predicted; fill these pixels first"
             )
         large = np.zeros((factor * image.shape[0], factor * image.shape[1], *image.shape[2:]), image.dtype)
         if image.ndim == 3 and image.shape[2] == 4 and self.backend.channels == 3:
-            large[..., 3] = enlarged_alpha(image[..., 3], factor)
-        self._upscale_into(image, large, array_image, known, factor)
+            alpha = image[..., 3]
+            large[..., 3] = enlarged_alpha(alpha, factor)
+        self._upscale_into(image, large, array_image, visible(alpha, image.shape[0], image.shape[1]), factor)
         return large
 
     def _upscale_into(

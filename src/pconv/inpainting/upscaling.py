@@ -26,7 +26,7 @@ from pconv.images.photo import Photo
 from pconv.images.reading import MAX_PIXELS
 from pconv.images.writing import as_mode
 from pconv.inpainting.windows import WindowedImage
-from pconv.masks.superres import FACTORS, superres_input
+from pconv.masks.superres import check_factor, superres_input
 
 TILE_MARGIN = 48
 """Pixels from a tile's border within which the network's prediction may differ from the one without tiles.
@@ -68,20 +68,27 @@ class SpreadImage:
         self.large.write(rows, columns, colours, opacity)
 
 
+def visible(alpha: NDArray[Any] | None, height: int, width: int) -> NDArray[np.bool_]:
+    """Which pixels of an image are seen, ``(height, width)``; all of them where none is, or without alpha."""
+    if alpha is None or not alpha.any():
+        return np.ones((height, width), np.bool_)
+    seen: NDArray[np.bool_] = alpha > 0
+    return seen
+
+
 def spread_hole(known: NDArray[np.bool_], factor: int) -> NDArray[np.bool_]:
     """The hole of the large image, True = hole; ``(h, w)`` ``known`` says which pixels of the small one count."""
     places, _ = superres_input(known, factor)
     return ~places
 
 
-def check_factor(height: int, width: int, factor: int) -> None:
+def check_enlargement(height: int, width: int, factor: int) -> None:
     """Refuse factors that no network is trained for, and results that are too large.
 
     Raises:
         InputError: it is one of these.
     """
-    if not isinstance(factor, (int, np.integer)) or factor not in FACTORS:
-        raise InputError(f"the factor must be one of {', '.join(map(str, FACTORS))}; got {factor}")
+    check_factor(factor)
     if not height * width:
         raise InputError(f"an image of {width}x{height} pixels has nothing to enlarge")
     if height * width * factor**2 > MAX_PIXELS:

@@ -29,8 +29,7 @@ def superres_input(small: NDArray[Value], factor: int) -> tuple[NDArray[Value], 
     Raises:
         InputError: another factor.
     """
-    if factor not in FACTORS:
-        raise InputError(f"the factor must be one of {', '.join(map(str, FACTORS))}; got {factor}")
+    check_factor(factor)
     height, width = factor * small.shape[0], factor * small.shape[1]
     kept = slice(factor // 2, None, factor)
     image = np.zeros((height, width, *small.shape[2:]), small.dtype)
@@ -38,3 +37,13 @@ def superres_input(small: NDArray[Value], factor: int) -> tuple[NDArray[Value], 
     hole = np.ones((height, width), dtype=np.bool_)
     hole[kept, kept] = False
     return image, hole
+
+
+def check_factor(factor: int) -> None:
+    """Refuse factors that no network is trained for, and such as 2.0, which are no integers.
+
+    Raises:
+        InputError: it is one of these.
+    """
+    if not isinstance(factor, (int, np.integer)) or factor not in FACTORS:
+        raise InputError(f"the factor must be one of {', '.join(map(str, FACTORS))}; got {factor!r}")
