@@ -203,6 +203,16 @@ def test_colours_of_what_is_transparent_are_not_used(upscaler):
     assert np.array_equal(upscaler.upscale(rgba, 2)[..., :3], upscaler.upscale(PIXELS, 2))
 
 
+def test_wide_transparent_regions_take_no_run_on_a_smaller_image(upscaler, monkeypatch):
+    runs = []
+    fill = upscaler.backend.fill
+    monkeypatch.setattr(upscaler.backend, "fill", lambda *given, **more: (runs.append(1), fill(*given, **more))[1])
+    rgba = np.full((150, 150, 4), 255, np.uint8)
+    rgba[:, 10:, 3] = 0
+    upscaler.upscale(rgba, 2)
+    assert len(runs) == 1
+
+
 def test_the_function_keeps_the_model(model, upscaler):
     large = pconv.upscale(PIXELS, 2, model.with_suffix(".onnx"))
     assert np.array_equal(large, upscaler.upscale(PIXELS, 2))

@@ -51,17 +51,15 @@ def upscale(
     from pconv.images.reading import read_photo
     from pconv.images.writing import check_storable, write_photo
     from pconv.inpainting.inpainter import Inpainter
-    from pconv.inpainting.upscaling import blank, check_enlargement, with_many_colours
+    from pconv.inpainting.upscaling import prepared
     from pconv.models import GRAPH, find_model
 
     with wrong_usage(InputError):
         codec_for(out.suffix)
     picture = read_photo(photo)
     with wrong_usage(InputError):
-        check_enlargement(picture.height, picture.width, factor)
-    picture = with_many_colours(picture)
-    with wrong_usage(InputError):
-        notes = [*picture.notes, *check_storable(blank(picture, factor), out.suffix, quality, all_new=True)]
+        small, large = prepared(picture, factor)
+        notes = [*large.notes, *check_storable(large, out.suffix, quality, all_new=True)]
     with wrong_usage(ModelError):
         find_model(model, GRAPH)  # the form that is mostly opened: each is hashed when it is looked for
     with wrong_usage(InputError):
@@ -69,6 +67,7 @@ def upscale(
     if verbose:
         click.echo(computes_with(inpainter.backend), err=True)
     notes += inpainter.upscale_notes()
-    write_photo(inpainter.upscale_photo(picture, factor), out, quality)
+    inpainter.upscale_into(small, large)
+    write_photo(large, out, quality)
     for note in notes:
         click.echo(f"note: {note}", err=True)

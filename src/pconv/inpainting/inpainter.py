@@ -23,13 +23,12 @@ from pconv.inpainting.tiles import BYTES_PER_PIXEL, MemoryBudget, NetworkRunner,
 from pconv.inpainting.upscaling import (
     TILE_MARGIN,
     SpreadImage,
-    blank,
     check_enlargement,
     enlarged_alpha,
+    prepared,
     spread_hole,
     trained_for_superres,
     visible,
-    with_many_colours,
 )
 from pconv.inpainting.windows import WindowedImage, array_image, photo_image
 from pconv.masks.morphology import dilate
@@ -180,13 +179,15 @@ class Inpainter:
             return []
         return [f"{self.backend.path} was trained to fill holes, not for super-resolution; superres was"]
 
-    def upscale_photo(self, photo: Photo, factor: int) -> Photo:
-        """As ``upscale``, of one photo, without a warning where the model is none for it."""
-        check_enlargement(photo.height, photo.width, factor)
-        small = with_many_colours(photo)
-        large = blank(small, factor)
-        self._upscale_into(small, large, photo_image, visible(small.alpha, small.height, small.width), factor)
-        return large
+    def upscale_into(self, small: Photo, large: Photo) -> None:
+        """Write the enlarged colours of ``small`` into ``large``; ``pconv.inpainting.upscaling.prepared`` makes both.
+
+        Raises:
+            ModelError: the model is a graph that predicts no known pixels; export it again.
+            DeviceMemoryError: no device has the memory for it.
+        """
+        known = visible(small.alpha, small.height, small.width)
+        self._upscale_into(small, large, photo_image, known, large.height // small.height)
 
     def fill_photo(
         self,
@@ -234,14 +235,19 @@ class Inpainter:
         if isinstance(image, (list, tuple)):
             return [self._upscale(one, factor) for one in image]
         if isinstance(image, Photo):
-            return self.upscale_photo(image, factor)
+            return self._upscale_photo(image, factor)
         if isinstance(image, Image.Image):
-            return self.upscale_photo(from_pil(image), factor).to_pil()
+            return self._upscale_photo(from_pil(image), factor).to_pil()
         if isinstance(image, np.ndarray) and image.ndim in (2, 3):
             return self._upscale_array(image, factor)
         if _is_tensor(image) and image.ndim in (3, 4):
             return _by_arrays(image, lambda array, _: self._upscale_array(array, factor))
         raise _unknown_kind("upscale", image)
+
+    def _upscale_photo(self, photo: Photo, factor: int) -> Photo:
+        small, large = prepared(photo, factor)
+        self.upscale_into(small, large)
+        return large
 
     def _upscale_array(self, image: NDArray[Any], factor: int) -> NDArray[Any]:
         check_enlargement(image.shape[0], image.shape[1], factor)

@@ -152,7 +152,8 @@ def _fill_region(
 ) -> None:
     box, wanted = region
     place = box.moved(*corner)
-    inside = _inside_of(runner, image, hole, box, place)
+    # Upscaling has holes this wide only where pixels are invisible.
+    inside = None if runner.everywhere else _inside_of(runner, image, hole, box, place)
     feather_steps = min(feather, FEATHER_STEPS)
     softened = depth_steps(hole, feather, feather_steps) if feather else None
 

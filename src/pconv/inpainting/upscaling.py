@@ -98,6 +98,17 @@ def check_enlargement(height: int, width: int, factor: int) -> None:
         )
 
 
+def prepared(photo: Photo, factor: int) -> tuple[Photo, Photo]:
+    """The photo as ``with_many_colours`` gives it, and the ``blank`` one that gets its enlarged colours.
+
+    Raises:
+        InputError: the factor, the size or the photo's mode is one that is not enlarged.
+    """
+    check_enlargement(photo.height, photo.width, factor)
+    small = with_many_colours(photo)
+    return small, blank(small, factor)
+
+
 def with_many_colours(photo: Photo) -> Photo:
     """The photo in a mode that holds any colour, with straight alpha: enlarging makes new colours.
 
