@@ -11,7 +11,7 @@ A photo is cropped to multiples of 12 px, and shrunk by Pillow's BICUBIC, which 
 
 The last lines look for defects. "shift" is how far the result lies from Pillow's BICUBIC, in px of the large photo: a
 wrong grid would show there. "cast" is the largest difference of a channel's mean from the truth's, in levels of 255.
-"lattice" is the largest over the smallest root mean square error of the places between the small photo's pixels.
+"lattice" is the largest over the smallest root mean square error of the factor x factor places of a pixel.
 The tables are Markdown. A JSON line comes last. It needs pip install 'pconv[bench]'.
 """
 
@@ -25,6 +25,7 @@ import numpy as np
 from common import finish, machine
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
 from pconv import Inpainter, load_vgg
 from pconv.evaluation.metrics import mean_ssim, ssim_map, vgg_distance, vgg_features
@@ -90,14 +91,16 @@ def lattice(image: Pixels, truth: Pixels, factor: int) -> float:
     return float(np.sqrt(places.max() / places.min()))
 
 
-def measured(image: Pixels, truth: Pixels, factor: int, vgg: VGG16Features | None) -> dict[str, float]:
+def measured(
+    image: Pixels, truth: Pixels, factor: int, vgg: VGG16Features | None, truth_features: list[Tensor]
+) -> dict[str, float]:
     found = {
         "PSNR": psnr(image, truth),
         "PSNR of Y": psnr_of_luma(image, truth, factor),
         "SSIM": mean_ssim(ssim_map(image, truth)),
     }
     if vgg is not None:
-        found["VGG distance"] = vgg_distance(vgg_features(vgg, image), vgg_features(vgg, truth))
+        found["VGG distance"] = vgg_distance(vgg_features(vgg, image), truth_features)
     return found
 
 
@@ -144,16 +147,22 @@ def main(photos: Path, model: str, backend: str, vgg: Path | None, count: int | 
     lattices: dict[int, list[float]] = {factor: [] for factor in FACTORS}
     for path in paths:
         truth = cropped(read_photo(path).rgb()).copy()
+        if not all(np.diff(truth, axis=axis).any() for axis in (0, 1)):
+            click.echo(f"{path}: left out, it is flat", err=True)
+            continue
+        truth_features = vgg_features(features, truth) if features else []
         rows = []
         for factor in FACTORS:
             small = shrunk(truth, factor)
             large = {name: enlarge(small, factor) for name, enlarge in methods.items()}
             for name, image in large.items():
-                scores[factor][name].append(measured(image, truth, factor, features))
+                scores[factor][name].append(measured(image, truth, factor, features, truth_features))
             shifts[factor].append(shift(large[OURS], large[BICUBIC]))
             lattices[factor].append(lattice(large[OURS], truth, factor))
             casts[factor].append(float(np.abs((large[OURS] - truth.astype(np.float64)).mean((0, 1))).max()))
             rows.append(np.hstack([detail(each) for each in (truth, large[BICUBIC], large[LANCZOS], large[OURS])]))
+    if not scores[FACTORS[0]][OURS]:
+        raise click.ClickException(f"all {len(paths)} photos of {photos} are flat: nothing can be compared")
     if picture:
         Image.fromarray(np.vstack(rows)).save(picture, quality=95)
     means = {
@@ -161,7 +170,7 @@ def main(photos: Path, model: str, backend: str, vgg: Path | None, count: int | 
         for factor, each in scores.items()
     }
     measures = list(means[FACTORS[0]][OURS])
-    print(f"{len(paths)} photos of {photos}, {model}, {inpainter.backend.name}, {machine()}\n")
+    print(f"{len(scores[FACTORS[0]][OURS])} photos of {photos}, {model}, {inpainter.backend.name}, {machine()}\n")
     print("| Factor | Method | " + " | ".join(measures) + " |\n|---|---|" + "---|" * len(measures))
     for factor in FACTORS:
         print("\n".join(table(factor, means[factor])))
