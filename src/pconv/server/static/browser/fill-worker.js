@@ -9,7 +9,7 @@ import { MEMORY, Mask, fillHoles } from "./tiling.js";
 /** @typedef {import("./engine.js").Build} Build */
 /** @typedef {import("./photo.js").Photo} Photo */
 /** @typedef {import("../server-engine.js").Progress} Progress */
-/** @typedef {{run: (inputs: Record<string, unknown>) => Promise<Record<string, {data: Float32Array, dispose: () => void}>>}} Session */
+/** @typedef {{run: (inputs: Record<string, unknown>, outputs: string[]) => Promise<Record<string, {data: Float32Array, dispose: () => void}>>}} Session */
 
 /** A module of one SIMD instruction. */
 const SIMD = new Uint8Array([0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 10, 1, 8, 0, 65, 0, 253, 15, 253, 98, 11]);
