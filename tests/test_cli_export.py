@@ -57,6 +57,7 @@ def test_a_graph_for_use_without_pconv(files):
         "image": ("tensor(uint8)", ["batch", 3, "height", "width"]),
         "hole": ("tensor(uint8)", ["batch", 1, "height", "width"]),
         "filled": ("tensor(uint8)", ["batch", 3, "height", "width"]),
+        "predicted": ("tensor(uint8)", ["batch", 3, "height", "width"]),
     }
 
 
