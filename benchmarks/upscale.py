@@ -31,11 +31,9 @@ from pconv import Inpainter, load_vgg
 from pconv.evaluation.metrics import mean_ssim, ssim_map, vgg_distance, vgg_features
 from pconv.images.psnr import psnr
 from pconv.images.reading import find_photos, read_photo
-from pconv.masks.superres import FACTORS
+from pconv.masks.superres import FACTORS, MULTIPLE, shrunk
 from pconv.training.features import VGG16Features
 
-MULTIPLE = 12
-"""Of all factors."""
 OURS, BICUBIC, LANCZOS = "pconv", "BICUBIC", "LANCZOS"
 HIGHER = {"PSNR": True, "PSNR of Y": True, "SSIM": True, "VGG distance": False}
 """The measures, and whether more of each is better."""
@@ -50,11 +48,6 @@ def cropped(photo: Pixels) -> Pixels:
     """The photo without the last rows and columns that are too many."""
     height, width = (side // MULTIPLE * MULTIPLE for side in photo.shape[:2])
     return photo[:height, :width]
-
-
-def shrunk(photo: Pixels, factor: int) -> Pixels:
-    size = photo.shape[1] // factor, photo.shape[0] // factor
-    return np.array(Image.fromarray(photo).resize(size, Image.Resampling.BICUBIC))
 
 
 def by_pillow(filter_: Image.Resampling) -> Enlarge:

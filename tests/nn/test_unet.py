@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from nets import COMPLETE, layer_by_layer, random_case
 from torch import nn
 
-from pconv import PRESETS, PConvUNet, UNetConfig
+from pconv import PRESETS, PConvUNet, UNetConfig, load_network
+from pconv.models import find_model
 from pconv.nn.phases import upsampled_conv3x3
 from pconv.nn.surface import smooth_surface
 from pconv.nn.unet import Map, ResidualBlock, composite
@@ -354,3 +355,5 @@ def test_outer_levels_have_the_same_weights():
         level = {"decoder.0": "decoder.2", "decoder.1": "decoder.3"}.get(name[:9], name[:9])
         assert torch.equal(parameter, net.get_parameter(level + name[9:])), name
     assert PRESETS["default"].outer(3) == PRESETS["superres"]
+    shipped, _ = load_network(find_model("superres"))
+    assert shipped.config == PRESETS["superres"]

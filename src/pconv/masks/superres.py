@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from pconv.errors import InputError
 
 FACTORS = (2, 3, 4)
+MULTIPLE = math.lcm(*FACTORS)
+"""Sides that are a multiple of it, in px, can be shrunk by each factor."""
+
+
+def shrunk(image: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
+    """``(H, W, 3)`` shrunk to ``(H // K, W // K, 3)``, K being ``factor``, by Pillow's BICUBIC, which averages."""
+    size = image.shape[1] // factor, image.shape[0] // factor
+    return np.array(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
+
+
 Value = TypeVar("Value", bound=np.generic)
 
 

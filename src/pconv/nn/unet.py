@@ -133,33 +133,24 @@ class UNetConfig:
         return self.in_channels + self.valid_channels
 
 
+_DEFAULT = UNetConfig(
+    channels=(32, 64, 128, 192, 256, 256, 256),
+    kernels=(5, 3, 3, 3, 3, 3, 3),
+    mean=0.5,
+    std=0.25,
+    encoder_slope=0.1,
+    decoder_slope=0.1,
+    surface="correction",
+    surface_skip=True,
+    surface_levels=(1, 2),
+    blocks=(1, 5, 3, 1),
+    noise_levels=4,
+)
+
 PRESETS: dict[str, UNetConfig] = {
     "paper": UNetConfig(channels=(64, 128, 256, 512, 512, 512, 512, 512), kernels=(7, 5, 5, 3, 3, 3, 3, 3)),
-    "default": UNetConfig(
-        channels=(32, 64, 128, 192, 256, 256, 256),
-        kernels=(5, 3, 3, 3, 3, 3, 3),
-        mean=0.5,
-        std=0.25,
-        encoder_slope=0.1,
-        decoder_slope=0.1,
-        surface="correction",
-        surface_skip=True,
-        surface_levels=(1, 2),
-        blocks=(1, 5, 3, 1),
-        noise_levels=4,
-    ),
-    "superres": UNetConfig(
-        channels=(32, 64, 128),
-        kernels=(5, 3, 3),
-        mean=0.5,
-        std=0.25,
-        encoder_slope=0.1,
-        decoder_slope=0.1,
-        surface="correction",
-        surface_skip=True,
-        surface_levels=(1, 2),
-        blocks=(1, 5),
-    ),
+    "default": _DEFAULT,
+    "superres": _DEFAULT.outer(3),
     "small": UNetConfig(channels=(32, 64, 128, 256, 256, 256, 256), kernels=(7, 5, 5, 3, 3, 3, 3), mean=0.5, std=0.25),
     "tiny": UNetConfig(channels=(16, 32, 64, 64, 64), kernels=(5, 5, 3, 3, 3), mean=0.5, std=0.25),
 }

@@ -15,12 +15,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from pconv.errors import InputError
 from pconv.files import replacing
+from pconv.masks.superres import MULTIPLE
 from pconv.nn.unet import PRESETS, UNetConfig
 from pconv.training.losses import LossWeights
 from pconv.training.texture import TextureWeights
-
-SUPERRES_MULTIPLE = 12
-"""The least multiple of all factors of super-resolution."""
 
 Ratio = Annotated[float, Field(gt=0, lt=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -107,8 +105,8 @@ class Stage(_Checked):
         if self.dense_thin_share and self.holes != "mixed":
             raise ValueError(f"dense_thin_share belongs to holes = 'mixed', and holes is {self.holes!r}")
         if self.holes == "superres":
-            if self.size % SUPERRES_MULTIPLE:
-                raise ValueError(f"holes = 'superres' needs a multiple of 12 as size; got {self.size}")
+            if self.size % MULTIPLE:
+                raise ValueError(f"holes = 'superres' needs a multiple of {MULTIPLE} as size; got {self.size}")
             terms = {name for name, weight in dataclasses.asdict(self.loss).items() if weight}
             if self.texture or not terms <= {"valid", "hole"}:
                 raise ValueError("holes = 'superres' has the loss terms valid and hole alone; set the others to 0")

@@ -14,14 +14,13 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from pconv.errors import ImageFileError, TrainingError
 from pconv.images.reading import photo_size
 from pconv.masks.strokes import irregular_hole
-from pconv.masks.superres import FACTORS, superres_input
+from pconv.masks.superres import FACTORS, shrunk, superres_input
 from pconv.training.config import Stage
 from pconv.training.crops import Decoded, cut, decode, draw_square, recoloured, reduction_for, turned
 
@@ -65,6 +64,11 @@ class Batch(NamedTuple):
     unreadable: tuple[str, ...]
     position: ShardPosition | None
     seen: Tensor | None = None
+
+    @property
+    def shown(self) -> Tensor:
+        """What the network sees, outside of its holes: ``seen``, or the images."""
+        return self.images if self.seen is None else self.seen
 
 
 def stack(samples: Sequence[Sample]) -> Batch:
@@ -171,9 +175,7 @@ def superres_sample(
     pixels: NDArray[np.uint8], factor: int, unreadable: Sequence[str] = (), position: ShardPosition | None = None
 ) -> Sample:
     """A crop whose sides are multiples of ``factor``; the network sees it shrunk, as Pillow's BICUBIC does."""
-    height, width = pixels.shape[:2]
-    small = Image.fromarray(pixels).resize((width // factor, height // factor), Image.Resampling.BICUBIC)
-    seen, hole = superres_input(np.asarray(small), factor)
+    seen, hole = superres_input(shrunk(pixels, factor), factor)
     return to_sample(pixels, hole, unreadable, position, seen)
 
 

@@ -274,7 +274,7 @@ class Run:
             torch.stack([batch.images[0] for batch in batches]),
             torch.stack([batch.valid[0] for batch in batches]),
             self.fabric.device,
-            torch.stack([batch.images[0] if batch.seen is None else batch.seen[0] for batch in batches]),
+            torch.stack([batch.shown[0] for batch in batches]),
         )
         superres = self.stage.holes == "superres"
         names = [f"x{factor}" for factor in FACTORS] if superres else [f"{low:g}-{high:g}" for low, high in RATIO_BINS]

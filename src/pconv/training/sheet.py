@@ -39,7 +39,7 @@ def save_bad_batch(micro_batches: Sequence[Batch], out: Path, rank: int) -> Path
     """Keep a batch for a look: its tensors (.pt), and an image of them, whose path is returned."""
     images = torch.cat([batch.images for batch in micro_batches]).cpu()
     valid = torch.cat([batch.valid for batch in micro_batches]).cpu()
-    seen = torch.cat([batch.images if batch.seen is None else batch.seen for batch in micro_batches]).cpu()
+    seen = torch.cat([batch.shown for batch in micro_batches]).cpu()
     path = out / f"bad-batch-{rank}.png"
     with replacing(path.with_suffix(".pt")) as temporary:
         torch.save({"images": images, "valid": valid, "seen": seen}, temporary)
