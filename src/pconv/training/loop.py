@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
+from lightning_fabric import Fabric
 from lightning_fabric.wrappers import _FabricModule
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
@@ -20,8 +21,8 @@ from pconv.signals import StopRequest, stop_on_signal
 from pconv.training.checkpoint import MODEL_FILE, STATE_FILE, load_state, writing_run
 from pconv.training.config import Stage, TrainConfig, write_config
 from pconv.training.data import Batch
-from pconv.training.features import load_vgg
-from pconv.training.loading import Feed, open_data
+from pconv.training.features import VGG16Features, load_vgg
+from pconv.training.loading import Feed, Loader, TrainingData, open_data
 from pconv.training.losses import InpaintingLoss
 from pconv.training.machines import gathered, leave, reduced, settled_precision, start_fabric
 from pconv.training.progress import TrainingProgress
@@ -34,6 +35,7 @@ CONFIG_FILE = "config.toml"
 STOPPING = "stopping after this step, which is still saved (once more to stop at once)"
 BAD_IN_A_ROW = 10
 """Steps without a finite loss, one after the other, that end the run."""
+NOT_LOSSES = {"lr", "images_per_s", "hole_ratio", "grad_norm"}
 
 
 class Outcome(NamedTuple):
@@ -77,13 +79,8 @@ def train(config: TrainConfig, out: Path, resume: bool = False) -> Outcome:
         config, note = settled_precision(config, fabric, state["config"]["precision"] if state else "auto")
         fabric = start_fabric(config)
         notes.append(note)
-    vgg = None
     with _folder(out) if first else nullcontext():
-        if any(stage.needs_features for stage in config.stages):
-            with fabric.rank_zero_first(local=True):  # one download, not one for each process
-                blocks = 3 if any(stage.loss.needs_features for stage in config.stages) else TEXTURE_POOLS
-                vgg = load_vgg(config.vgg, blocks).to(fabric.device)
-        run = Run(config, out, fabric, vgg)
+        run = Run(config, out, fabric, _features(config, fabric))
     if first:
         with writing_run(out):
             write_config(as_given, out / CONFIG_FILE)
@@ -94,106 +91,173 @@ def train(config: TrainConfig, out: Path, resume: bool = False) -> Outcome:
                 run.save_model(out / MODEL_FILE)
         if state["photos"] != data.fingerprint:
             notes.append("the photos are not those that the run began with; it goes on with these")
-    size = max(stage.size for stage in config.stages)
     held_out: list[Batch] = []
     if first and data.validation:
         draw = superres_set if config.stages[-1].holes == "superres" else validation_set
-        held_out = draw(data.validation, size, config.seed, notes)
+        held_out = draw(data.validation, max(stage.size for stage in config.stages), config.seed, notes)
 
-    images = sum(min(max(run.step - start, 0), s.steps) * s.batch_size for start, s in stage_starts(config))
+    done = sum(min(max(run.step - start, 0), s.steps) * s.batch_size for start, s in stage_starts(config))
     total = sum(s.steps * s.batch_size for s in config.stages)
-    unreadable: dict[str, None] = {}  # in the order in which they were met
-    stopped = False
     with (
         open_writer(out if first else None, run.step + 1 if state else None) as writer,
-        TrainingProgress(total - images, silent=not first) as progress,
+        TrainingProgress(total - done, silent=not first) as progress,
         stop_on_signal(STOPPING if first else "") as stop,
     ):
         for note in notes:
             progress.note(note)
-        for number, (start, stage) in enumerate(stage_starts(config)):
+        loop = Loop(run, data, held_out, writer, progress, stop, done)
+        loop.run_stages(state["places"] if state else None)
+        stopped_by = max(gathered(fabric, stop.signal or 0))
+    leave(fabric)
+    return Outcome(out / MODEL_FILE, run.step, stopped_by)
+
+
+class Loop:
+    """The steps of a run from where it is to its end, with what they log, validate and save.
+
+    Args:
+        run: at the step to go on from.
+        held_out: batches to validate with, on the first process; none where there are no validation photos.
+        writer: TensorBoard's, on the first process.
+        stop: set when the user asks for the end.
+        images: how many images ``run`` has been trained on.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        data: TrainingData,
+        held_out: list[Batch],
+        writer: SummaryWriter | None,
+        progress: TrainingProgress,
+        stop: StopRequest,
+        images: int,
+    ) -> None:
+        self.run, self.data, self.held_out = run, data, held_out
+        self.writer, self.progress, self.stop = writer, progress, stop
+        self.images = images
+        self.stopped = False
+        self.means = Means()
+        self.bad_in_a_row = 0
+        self.unreadable: dict[str, None] = {}  # in the order in which they were met
+
+    def run_stages(self, positions: Sequence[Any] | None) -> None:
+        """Do what is left of each stage, or stop after a step if the user asks for it.
+
+        Args:
+            positions: each process's ``Loader.positions`` where the run is resumed, else None.
+
+        Raises:
+            TrainingError: memory is short, or the loss is not finite ten times in a row.
+        """
+        run = self.run
+        for number, (start, stage) in enumerate(stage_starts(run.config)):
             done = max(run.step - start, 0)
-            if done >= stage.steps or stopped:
+            if done >= stage.steps or self.stopped:
                 continue
             if run.stage_number != number:
                 if number < run.stage_number or done:
                     raise TrainingError(
-                        f"{out} is in stage {run.stage_number}, and step {run.step} now lies in stage {number}: only "
-                        f"the stage that a run is in, and those after it, can be made longer"
+                        f"{run.out} is in stage {run.stage_number}, and step {run.step} now lies in stage {number}: "
+                        f"only the stage that a run is in, and those after it, can be made longer"
                     )
                 run.begin(number)
-            set_train(run.net, stage)
-            net = fabric.setup_module(torch.compile(run.net) if config.compile else run.net)  # type: ignore[arg-type]
-            loss = InpaintingLoss(stage.loss, vgg, stage.balance, stage.composite_only, stage.rim_reach)
-            loss.to(fabric.device)
-            positions = state["places"] if state and done else None
-            loader = data.loader(number, images, stage.steps - done, positions)
-            means = Means()
-            bad_in_a_row = 0
-            with loader.started(progress.note) as batches:
-                on_gpu = fabric.device.type == "cuda"
-                feed = Feed(batches, config.accumulate, stage.steps - done, fabric.device, ahead=on_gpu)
-                for step in range(done, stage.steps):
-                    run.set_lr(rate_factor(stage, step))
-                    readiness = min((step + 1) / (stage.warmup_steps + 1), 1)
-                    micro_batches = feed.take()
-                    try:
-                        scalars, good, stopped = train_step(run, net, loss, micro_batches, stop, readiness, feed.fetch)
-                    except RuntimeError as error:
-                        if not is_out_of_memory(error):
-                            raise
-                        raise TrainingError(
-                            f"out of memory in stage {number}: lower its batch_size ({stage.batch_size}) or size "
-                            f"({stage.size}), or raise accumulate ({config.accumulate}), and --resume"
-                        ) from error
-                    for batch in micro_batches:
-                        loader.used(batch)
-                    run.step += 1
-                    images += stage.batch_size
-                    progress.advance(stage.batch_size)
-                    for why in (each for batch in micro_batches for each in batch.unreadable):
-                        if why not in unreadable and len(unreadable) < MAX_NAMED:
-                            progress.note(f"left out: {why}")
-                        unreadable[why] = None
-                    if good:
-                        means.add(scalars)
-                        bad_in_a_row = 0
-                    else:
-                        run.skipped += 1
-                        bad_in_a_row += 1
-                        so_far = f"{run.skipped} skipped so far"
-                        progress.note(f"step {run.step} skipped, its loss is not finite ({so_far})")
-                        if bad_in_a_row == BAD_IN_A_ROW:
-                            with writing_run(out):
-                                kept = save_bad_batch(micro_batches, out, fabric.global_rank)
-                            raise TrainingError(
-                                f"the loss was not finite {BAD_IN_A_ROW} steps in a row, up to step {run.step}: lower "
-                                f"lr or set clip_norm, and --resume; the last batch is in {kept}"
-                            )
-
-                    if run.step % config.log_every == 0:
-                        values = {name: reduced(fabric, mean).item() for name, mean in means.take().items()}
-                        values |= {"lr": stage.lr * rate_factor(stage, step), "images_per_s": progress.images_per_s()}
-                        if writer:
-                            log(writer, run, values, micro_batches)
-                        progress.step(run.step, config.steps, values)
-                    if writer and held_out and (run.step % config.validate_every == 0 or run.step == config.steps):
-                        progress.note(f"step {run.step}: {run.validate(held_out, writer)}")
-                    due = run.step % config.save_every == 0 or stopped or step + 1 == stage.steps
-                    if due and not bad_in_a_row:  # what was saved before may be the last good state
-                        positions = gathered(fabric, loader.positions)
-                        if first:
-                            run.save(data.fingerprint, positions)
-                    if stopped:
-                        break
-        everywhere = list(dict.fromkeys(why for whys in gathered(fabric, list(unreadable)) for why in whys))
+            self._run_stage(done, positions if done else None)
+        everywhere = list(dict.fromkeys(why for whys in gathered(run.fabric, list(self.unreadable)) for why in whys))
         if everywhere:
-            progress.note(f"{len(everywhere)} files could not be read and were left out: {some(everywhere, '; ')}")
+            names = some(everywhere, "; ")
+            self.progress.note(f"{len(everywhere)} files could not be read and were left out: {names}")
         if run.skipped:
-            progress.note(f"{run.skipped} steps were skipped because their loss was not finite")
-        stopped_by = max(gathered(fabric, stop.signal or 0))
-    leave(fabric)
-    return Outcome(out / MODEL_FILE, run.step, stopped_by)
+            self.progress.note(f"{run.skipped} steps were skipped because their loss was not finite")
+
+    def _run_stage(self, done: int, positions: Sequence[Any] | None) -> None:
+        """Train the stage that ``run`` is in, of which ``done`` steps are done."""
+        run, stage, device = self.run, self.run.stage, self.run.fabric.device
+        set_train(run.net, stage)
+        net = run.fabric.setup_module(torch.compile(run.net) if run.config.compile else run.net)  # type: ignore[arg-type]
+        loss = InpaintingLoss(stage.loss, run.vgg, stage.balance, stage.composite_only, stage.rim_reach).to(device)
+        loader = self.data.loader(run.stage_number, self.images, stage.steps - done, positions)
+        self.means, self.bad_in_a_row = Means(), 0
+        with loader.started(self.progress.note) as batches:
+            feed = Feed(batches, run.config.accumulate, stage.steps - done, device, ahead=device.type == "cuda")
+            for step in range(done, stage.steps):
+                self._take_step(net, loss, loader, feed, step)
+                if self.stopped:
+                    break
+
+    def _take_step(self, net: _FabricModule, loss: InpaintingLoss, loader: Loader, feed: Feed, step: int) -> None:
+        """Train on the next batch, which is number ``step`` of the stage; log, validate and save where it is time."""
+        run, stage = self.run, self.run.stage
+        run.set_lr(rate_factor(stage, step))
+        readiness = min((step + 1) / (stage.warmup_steps + 1), 1)
+        micro_batches = feed.take()
+        try:
+            scalars, good, self.stopped = train_step(run, net, loss, micro_batches, self.stop, readiness, feed.fetch)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            raise TrainingError(
+                f"out of memory in stage {run.stage_number}: lower its batch_size ({stage.batch_size}) or size "
+                f"({stage.size}), or raise accumulate ({run.config.accumulate}), and --resume"
+            ) from error
+        for batch in micro_batches:
+            loader.used(batch)
+        run.step += 1
+        self.images += stage.batch_size
+        self.progress.advance(stage.batch_size)
+        self._note_unreadable(micro_batches)
+        if good:
+            self.means.add(scalars)
+            self.bad_in_a_row = 0
+        else:
+            self._skip(micro_batches)
+        if run.step % run.config.log_every == 0:
+            self._log(stage.lr * rate_factor(stage, step), micro_batches)
+        last = run.step == run.config.steps
+        if self.writer and self.held_out and (last or run.step % run.config.validate_every == 0):
+            self.progress.note(f"step {run.step}: {run.validate(self.held_out, self.writer)}")
+        due = run.step % run.config.save_every == 0 or self.stopped or step + 1 == stage.steps
+        if due and not self.bad_in_a_row:  # what was saved before may be the last good state
+            positions = gathered(run.fabric, loader.positions)
+            if run.fabric.is_global_zero:
+                run.save(self.data.fingerprint, positions)
+
+    def _note_unreadable(self, micro_batches: list[Batch]) -> None:
+        for why in (each for batch in micro_batches for each in batch.unreadable):
+            if why not in self.unreadable and len(self.unreadable) < MAX_NAMED:
+                self.progress.note(f"left out: {why}")
+            self.unreadable[why] = None
+
+    def _skip(self, micro_batches: list[Batch]) -> None:
+        """Count a step whose loss is not finite.
+
+        Raises:
+            TrainingError: it is the tenth in a row.
+        """
+        run = self.run
+        run.skipped += 1
+        self.bad_in_a_row += 1
+        self.progress.note(f"step {run.step} skipped, its loss is not finite ({run.skipped} skipped so far)")
+        if self.bad_in_a_row == BAD_IN_A_ROW:
+            with writing_run(run.out):
+                kept = save_bad_batch(micro_batches, run.out, run.fabric.global_rank)
+            raise TrainingError(
+                f"the loss was not finite {BAD_IN_A_ROW} steps in a row, up to step {run.step}: lower lr or set "
+                f"clip_norm, and --resume; the last batch is in {kept}"
+            )
+
+    def _log(self, lr: float, micro_batches: list[Batch]) -> None:
+        """Scalars and the last batch's hole ratios, for TensorBoard and the progress line."""
+        run = self.run
+        values = {name: reduced(run.fabric, mean).item() for name, mean in self.means.take().items()}
+        values |= {"lr": lr, "images_per_s": self.progress.images_per_s()}
+        if self.writer:
+            ratios = torch.cat([1 - batch.valid.float().mean(dim=(1, 2, 3)) for batch in micro_batches])
+            with writing_run(run.out):
+                for name, value in values.items():
+                    self.writer.add_scalar(name if name in NOT_LOSSES else f"loss/{name}", value, run.step)
+                self.writer.add_histogram("hole_ratios", ratios, run.step)
+        self.progress.step(run.step, run.config.steps, values)
 
 
 def train_step(
@@ -275,18 +339,6 @@ class Means:
         return means
 
 
-def log(writer: SummaryWriter, run: Run, values: dict[str, float], micro_batches: list[Batch]) -> None:
-    """Scalars and the last batch's hole ratios, for TensorBoard."""
-    ratios = torch.cat([1 - batch.valid.float().mean(dim=(1, 2, 3)) for batch in micro_batches])
-    with writing_run(run.out):
-        for name, value in values.items():
-            writer.add_scalar(name if name in NOT_LOSSES else f"loss/{name}", value, run.step)
-        writer.add_histogram("hole_ratios", ratios, run.step)
-
-
-NOT_LOSSES = {"lr", "images_per_s", "hole_ratio", "grad_norm"}
-
-
 @contextmanager
 def open_writer(out: Path | None, purge_from: int | None) -> Iterator[SummaryWriter | None]:
     """TensorBoard's writer, on the first process only; ``purge_from`` forgets what a killed run logged in vain."""
@@ -348,6 +400,15 @@ def set_train(net: nn.Module, stage: Stage) -> None:
 def to_network(images: Tensor) -> Tensor:
     """uint8 ``(B, 3, H, W)`` to float 0..1, channels last."""
     return (images.float() / 255).contiguous(memory_format=torch.channels_last)
+
+
+def _features(config: TrainConfig, fabric: Fabric) -> VGG16Features | None:
+    """VGG-16 on the device, with as many blocks as the losses need; None where no stage needs it."""
+    if not any(stage.needs_features for stage in config.stages):
+        return None
+    blocks = 3 if any(stage.loss.needs_features for stage in config.stages) else TEXTURE_POOLS
+    with fabric.rank_zero_first(local=True):  # one download, not one for each process
+        return load_vgg(config.vgg, blocks).to(fabric.device)
 
 
 @contextmanager
