@@ -3,6 +3,7 @@
     python examples/old_prints.py MY_PHOTOS prints
 
 prints/train gets aged photos without damage. prints/test gets other ones, each NAME.png with its NAME-mask.png.
+With --no-age the photos stay as they are, and only crops and masks are made.
 """
 
 from __future__ import annotations
@@ -25,16 +26,17 @@ SEPIA = np.array([1.0, 0.86, 0.66])
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option("--train", "train_count", default=50, show_default=True, help="Photos to train on.")
 @click.option("--test", "test_count", default=24, show_default=True, help="Photos with masks.")
-def main(photos: Path, out: Path, train_count: int, test_count: int) -> None:
+@click.option("--age/--no-age", default=True, show_default=True, help="Whether the photos are made to look old.")
+def main(photos: Path, out: Path, train_count: int, test_count: int, age: bool) -> None:
     """Age the photos of a folder."""
     paths = find_photos(photos)
     chosen = np.random.default_rng(0).permutation(len(paths))[: train_count + test_count]
     for number, index in enumerate(chosen):
         generator = np.random.default_rng([1, number])
-        print_ = aged(central_square(Image.fromarray(read_photo(paths[index]).rgb())), generator)
+        square = central_square(Image.fromarray(read_photo(paths[index]).rgb()))
         folder = out / ("train" if number < train_count else "test")
         folder.mkdir(parents=True, exist_ok=True)
-        print_.save(folder / f"{number:03d}.png")
+        (aged(square, generator) if age else square).save(folder / f"{number:03d}.png")
         if folder.name == "test":
             hole = thin_strokes_hole(SIDE, SIDE, generator=generator)
             if number % 2:  # half of them have a torn or stained place too

@@ -1,18 +1,22 @@
 """``pconv upscale``: formats, metadata and errors as those of ``pconv inpaint``."""
 
 import struct
+import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 from click.testing import CliRunner
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, PngImagePlugin
 
 from pconv import Inpainter, PConvUNet, UNetConfig, read_photo, write_photo
 from pconv.cli import main
 from pconv.images import ifd
+from pconv.images.codecs.png import chunks, with_chunks
 from pconv.images.photo import Photo
+from pconv.images.pillow import xmp_of
 from pconv.nn.onnx_export import save_onnx
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -91,6 +95,76 @@ def test_metadata_stay_and_sizes_are_those_of_the_result(upscale, suffix):
     inner = tags.get_ifd(0x8769)
     assert (inner[0xA002], inner[0xA003]) == large.size
     assert ("note: JPEG is lossy: pixels are encoded with the photo's own tables" in result.stderr) == kept
+
+
+XMP = b"""<?xpacket begin="" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF
+xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description xmlns:exif="http://ns.adobe.com/exif/1.0/"
+xmlns:tiff="http://ns.adobe.com/tiff/1.0/" xmlns:dc="http://purl.org/dc/elements/1.1/" dc:format="kept"
+exif:PixelXDimension="30" tiff:ImageWidth='30'><exif:PixelYDimension>20</exif:PixelYDimension>
+<tiff:ImageLength>20</tiff:ImageLength></rdf:Description></rdf:RDF></x:xmpmeta><?xpacket end="w"?>"""
+
+
+@pytest.mark.parametrize("kind", ["a.jpg", "a.png", "packed.png", "a.webp", "a.tif"])
+def test_xmp_stays_without_the_old_size(upscale, kind):
+    suffix = kind.partition(".")[2]
+    texts = PngImagePlugin.PngInfo()
+    texts.add_itxt("XML:com.adobe.xmp", XMP.decode(), zip=kind == "packed.png")
+    own = {"png": {"pnginfo": texts}, "tif": {"tiffinfo": {700: XMP}}}
+    scene().save(kind, **own.get(suffix, {"xmp": XMP}))
+    for form in (suffix, "png"):
+        result = upscale(kind, "--factor", 2, "-o", f"out.{form}")
+        assert result.exit_code == 0, result.output
+        packet = ElementTree.fromstring(xmp_of(Image.open(f"out.{form}")))
+        (description,) = packet.iter("{http://www.w3.org/1999/02/22-rdf-syntax-ns#}Description")
+        assert description.attrib == {"{http://purl.org/dc/elements/1.1/}format": "kept"}
+        assert not list(description)
+
+
+def ground_of_middle(tags, column, row):
+    """Where the middle of a pixel lies, by GeoTIFF's rules, from tags as tifffile reads them."""
+    keys = np.reshape(tags["GeoKeyDirectoryTag"], (-1, 4)).tolist()
+    shift = 0 if [1025, 0, 1, 2] in keys else 0.5
+    place = np.array([column + shift, row + shift, 0, 1])
+    if "ModelTransformationTag" in tags:
+        return (np.reshape(tags["ModelTransformationTag"], (4, 4)) @ place)[:2]
+    across, down, _ = tags["ModelPixelScaleTag"]
+    *tie, _, x, y, _ = tags["ModelTiepointTag"]
+    return np.array([x + (place[0] - tie[0]) * across, y - (place[1] - tie[1]) * down])
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("raster_type", [1, 2], ids=["area", "point"])
+@pytest.mark.parametrize("how", ["scale", "matrix"])
+@pytest.mark.parametrize("factor", [2, 3])
+def test_a_geotiff_lies_where_it_lay(upscale, factor, how, raster_type, order):
+    keys = [1, 1, 0, 2, 1024, 0, 1, 1, 1025, 0, 1, raster_type]
+    places: list[tuple[int, int, list[float]]] = [
+        (33550, 12, [10.0, 20.0, 1.0]),
+        (33922, 12, [3.0, 4.0, 0.0, 500000.0, 6000000.0, 0.0]),
+    ]
+    if how == "matrix":
+        places = [(34264, 12, [8.0, 6.0, 0.0, 500000.0, 6.0, -8.0, 0.0, 6000000.0, *[0.0] * 7, 1.0])]
+    tags = [*((code, kind, len(values), values, True) for code, kind, values in places), (34735, 3, 12, keys, True)]
+    tifffile.imwrite("a.tif", np.asarray(scene()), extratags=tags, byteorder=order)
+    assert upscale("a.tif", "--factor", factor, "-o", "out.tif").exit_code == 0
+    with tifffile.TiffFile("a.tif") as before, tifffile.TiffFile("out.tif") as after:
+        old, new = ({tag.name: tag.value for tag in each.pages[0].tags} for each in (before, after))
+    middle = (factor - 1) / 2  # of the large pixels that a small one becomes
+    for column, row in ((0, 0), (7, 2), (29, 19)):
+        expected = ground_of_middle(old, column, row)
+        assert ground_of_middle(new, factor * column + middle, factor * row + middle) == pytest.approx(expected)
+    assert new["ImageWidth"] == 30 * factor
+
+
+def test_a_chunk_on_the_size_of_pixels_goes(upscale):
+    scene().save("a.png")
+    own = list(chunks(Path("a.png").read_bytes()))
+    added = [(b"sCAL", b"\x011.5\x001.5"), (b"tEXt", b"Title\0kept"), (b"IDAT", b"")]
+    Path("a.png").write_bytes(with_chunks(own, added))
+    assert upscale("a.png", "--factor", 2, "-o", "out.png").exit_code == 0
+    names = [name for name, _ in chunks(Path("out.png").read_bytes())]
+    assert b"sCAL" not in names
+    assert b"tEXt" in names
 
 
 def test_palettes_become_colours_and_say_so(upscale):

@@ -24,7 +24,8 @@ from pconv.errors import ImageFileError, ModelError, PconvError
 from pconv.files import sha256_of
 from pconv.images.reading import read_photo
 from pconv.images.writing import check_storable, encode_photo
-from pconv.inpainting.inpainter import MAX_MEMORY, Inpainter, check_known
+from pconv.inpainting.holes import check_known
+from pconv.inpainting.inpainter import MAX_MEMORY, Inpainter
 from pconv.inpainting.options import InpaintOptions
 from pconv.inpainting.tiles import REVISION, MemoryBudget
 from pconv.masks.reader import MaskFile

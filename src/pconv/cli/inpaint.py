@@ -69,7 +69,8 @@ def inpaint(
         notes = [*picture.notes, *check_storable(picture, out.suffix, quality)]
     hole = hole_of(picture, sources, options.invert, options.grow, notes)
 
-    from pconv.inpainting.inpainter import Inpainter, check_known
+    from pconv.inpainting.holes import check_known
+    from pconv.inpainting.inpainter import Inpainter
     from pconv.models import GRAPH, find_model
 
     check_known(hole)

@@ -32,6 +32,10 @@ _GAIN_MAP = re.compile(rb"hdrgm|gain.?map", re.IGNORECASE)
 _XMP_TAG = re.compile(rb"<(/?)([\w.-]+:[\w.-]+)([^<>]*)>")
 _XMP_ATTRIBUTE = re.compile(rb"\s([\w.-]+):([\w.-]+)\s*=\s*(?:\"[^\"]*\"|'[^']*')")
 _XMP_ORIENTATION = re.compile(rb"(tiff:Orientation(?:\s*=\s*[\"']|>))([1-8])")
+_XMP_SIZE = re.compile(
+    rb"\s(?:exif:Pixel[XY]Dimension|tiff:Image(?:Width|Length))\s*=\s*(?:\"[^\"]*\"|'[^']*')"
+    rb"|<(exif:Pixel[XY]Dimension|tiff:Image(?:Width|Length))>[^<]*</\1>"
+)
 _PHOTOSHOP_THUMBNAILS = (1033, 1036)
 
 
@@ -86,6 +90,11 @@ def as_stored(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
 def xmp_with_orientation(xmp: bytes, orientation: int) -> bytes:
     """A packet of XMP that gives ``orientation`` wherever it gives one."""
     return _XMP_ORIENTATION.sub(rb"\g<1>%d" % orientation, xmp)
+
+
+def xmp_without_size(xmp: bytes) -> bytes:
+    """A packet of XMP without the image's size in pixels, which the file itself says too."""
+    return _XMP_SIZE.sub(b"", xmp)
 
 
 # A preview or thumbnail would still show what was removed from the photo. So all embedded images are taken out.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -18,7 +17,9 @@ from pconv.errors import DeviceMemoryError, InputError
 from pconv.images.photo import Photo
 from pconv.images.pillow import from_pil
 from pconv.inpainting.backends import Backend, open_backend
+from pconv.inpainting.holes import hole_of_mask, holes_of_batch
 from pconv.inpainting.options import InpaintOptions
+from pconv.inpainting.tensors import by_arrays, is_tensor
 from pconv.inpainting.tiles import BYTES_PER_PIXEL, MemoryBudget, NetworkRunner, fill_holes
 from pconv.inpainting.upscaling import (
     TILE_MARGIN,
@@ -31,9 +32,6 @@ from pconv.inpainting.upscaling import (
     visible,
 )
 from pconv.inpainting.windows import WindowedImage, array_image, photo_image
-from pconv.masks.morphology import dilate
-from pconv.masks.reader import hole_from_image
-from pconv.masks.rule import hole_from_values
 from pconv.models import BUNDLED, DEFAULT_MODEL, GRAPH, SUPERRES_MODEL, find_model
 
 AnyImage = TypeVar("AnyImage")
@@ -41,8 +39,9 @@ AnyImage = TypeVar("AnyImage")
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from pconv.inpainting.holes import Mask
+
     Image_ = TypeVar("Image_", Image.Image, NDArray[np.generic], Photo, Tensor)
-    Mask = Image.Image | NDArray[np.generic] | Tensor
 
 MAX_MEMORY = 2**30
 """Bytes for the network's part of the work."""
@@ -57,8 +56,8 @@ class Inpainter:
     """Fills holes in images with one network, loaded once; see ``inpaint`` for single calls.
 
     Args:
-        model: "default" for the bundled one, or the path or URL of a checkpoint made by ``pconv train``
-            (``.safetensors``, which needs PyTorch) or of a graph made by ``pconv export`` (``.onnx``).
+        model: the name of a bundled one ("default", "clean" or "superres"), or the path or URL of a checkpoint made by
+            ``pconv train`` (``.safetensors``, which needs PyTorch) or of a graph made by ``pconv export`` (``.onnx``).
         device: "auto", "cpu"; with the torch backend also "cuda", "cuda:1", "mps".
         backend: "onnxruntime", "torch", "openvino", or "auto": the fastest that is installed and can do it. Or a
             ``pconv.inpainting.backends.Backend`` that is open already; ``model``, ``device`` and ``precision``
@@ -227,7 +226,7 @@ class Inpainter:
             return self.fill_photo(from_pil(image), hole, options).to_pil()
         if isinstance(image, np.ndarray) and image.ndim in (2, 3):
             return self._fill_array(image, hole_of_mask(mask, image.shape[:2], options), options)
-        if _is_tensor(image) and image.ndim in (3, 4):
+        if is_tensor(image) and image.ndim in (3, 4):
             return self._fill_tensor(image, mask, options)
         raise _unknown_kind("inpaint", image)
 
@@ -240,8 +239,8 @@ class Inpainter:
             return self._upscale_photo(from_pil(image), factor).to_pil()
         if isinstance(image, np.ndarray) and image.ndim in (2, 3):
             return self._upscale_array(image, factor)
-        if _is_tensor(image) and image.ndim in (3, 4):
-            return _by_arrays(image, lambda array, _: self._upscale_array(array, factor))
+        if is_tensor(image) and image.ndim in (3, 4):
+            return by_arrays(image, lambda array, _: self._upscale_array(array, factor))
         raise _unknown_kind("upscale", image)
 
     def _upscale_photo(self, photo: Photo, factor: int) -> Photo:
@@ -291,8 +290,8 @@ class Inpainter:
 
     def _fill_tensor(self, image: Tensor, mask: Any, options: InpaintOptions) -> Tensor:
         count = len(image) if image.ndim == 4 else 1
-        holes = _holes_of_batch(mask, count, (image.shape[-2], image.shape[-1]), options)
-        return _by_arrays(image, lambda array, number: self._fill_array(array, holes[number], options))
+        holes = holes_of_batch(mask, count, (image.shape[-2], image.shape[-1]), options)
+        return by_arrays(image, lambda array, number: self._fill_array(array, holes[number], options))
 
     def _filled(
         self,
@@ -404,91 +403,8 @@ def _known(changes: dict[str, Any]) -> dict[str, Any]:
     return changes
 
 
-def hole_of_mask(mask: Mask, size: tuple[int, int], options: InpaintOptions | None = None) -> NDArray[np.bool_]:
-    """``mask`` as a bool array of ``size`` (height, width), True = hole, inverted and grown as ``options`` say.
-
-    Raises:
-        InputError: another size, or everything is hole.
-    """
-    options = options or InpaintOptions()
-    notes: list[str] = []
-    mask = _on_cpu(mask)
-    if isinstance(mask, Image.Image):
-        hole = hole_from_image(mask, options.label, notes)
-    else:
-        hole = _hole_from_array(np.asarray(mask), options, notes)
-    for note in notes:
-        _log.warning(note)
-    if hole.shape != tuple(size):
-        got = f"{hole.shape[1]}x{hole.shape[0]}" if hole.ndim == 2 else f"an array of shape {hole.shape}"
-        raise InputError(f"the mask is {got} and the image {size[1]}x{size[0]} pixels: they must be of one size")
-    hole = dilate(~hole if options.invert else hole, options.grow)
-    check_known(hole)
-    return hole
-
-
-def _hole_from_array(mask: NDArray[Any], options: InpaintOptions, notes: list[str]) -> NDArray[np.bool_]:
-    """The hole of ``(H, W)`` greys or ``(H, W, C)`` with one grey or three colours, and alpha behind them."""
-    channels = mask.shape[2] if mask.ndim == 3 else 1
-    if mask.ndim not in (2, 3) or not 1 <= channels <= 4:
-        raise InputError(f"the mask is an array of shape {mask.shape}; give (H, W), or (H, W, C) with 1 to 4 channels")
-    colours = mask if mask.ndim == 2 else mask[..., : 1 if channels <= 2 else 3]
-    alpha = mask[..., -1] if channels in (2, 4) else None
-    return hole_from_values(colours, alpha=alpha, labels=options.label, notes=notes)
-
-
-def check_known(hole: NDArray[np.bool_]) -> None:
-    """Refuse a hole beside which nothing is known.
-
-    Raises:
-        InputError: everything is hole.
-    """
-    if hole.all():
-        raise InputError("the mask marks the whole image, so nothing is known to fill it from (inverted mask?)")
-
-
-def _holes_of_batch(mask: Any, count: int, size: tuple[int, int], options: InpaintOptions) -> list[NDArray[np.bool_]]:
-    """A hole for each image of a batch, from ``(B, 1, H, W)``, ``(B, H, W)``, or one for all."""
-    mask = _on_cpu(mask)
-    if isinstance(mask, np.ndarray) and mask.ndim == 4 and mask.shape[1] == 1:
-        mask = mask[:, 0]
-    if isinstance(mask, np.ndarray) and mask.ndim == 3 and len(mask) in (1, count) and mask.shape[1:] == size:
-        return [hole_of_mask(mask[min(number, len(mask) - 1)], size, options) for number in range(count)]
-    return [hole_of_mask(mask, size, options)] * count
-
-
-def _on_cpu(mask: Any) -> Any:
-    """A tensor's array; anything else as it is."""
-    if not _is_tensor(mask):
-        return mask
-    tensor = mask.detach().cpu()
-    return (tensor.float() if tensor.is_floating_point() else tensor).numpy()  # numpy has no bfloat16
-
-
-def _is_tensor(thing: object) -> bool:
-    """Whether it is a torch tensor. Whoever has one has imported PyTorch already."""
-    return "torch" in sys.modules and isinstance(thing, sys.modules["torch"].Tensor)
-
-
-def _by_arrays(tensor: Tensor, change: Callable[[NDArray[Any], int], NDArray[Any]]) -> Tensor:
-    """``(C, H, W)`` or ``(B, C, H, W)``, each of whose images ``change`` gets as an array, with its number."""
-    import torch
-
-    batch = tensor.detach().cpu()
-    batch = batch if tensor.ndim == 4 else batch[None]
-    widened = batch.float() if batch.dtype == torch.bfloat16 else batch  # numpy has no bfloat16
-    changed = torch.stack(
-        [
-            torch.from_numpy(change(each.permute(1, 2, 0).numpy(), number)).permute(2, 0, 1)
-            for number, each in enumerate(widened)
-        ]
-    )
-    changed = changed.to(tensor.dtype).to(tensor.device)
-    return changed if tensor.ndim == 4 else changed[0]
-
-
 def _unknown_kind(what_for: str, image: Any) -> InputError:
-    shaped = isinstance(image, np.ndarray) or _is_tensor(image)
+    shaped = isinstance(image, np.ndarray) or is_tensor(image)
     what = f"an array of shape {tuple(image.shape)}" if shaped else f"a {type(image).__name__}"
     return InputError(
         f"cannot {what_for} {what}; give a PIL image, a numpy array (H, W) or (H, W, C), a torch tensor (C, H, W) or "

@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pconv.errors import InputError
-from pconv.images import exif
-from pconv.images.codecs.png import OF_THE_MODE
+from pconv.images import exif, georeference
+from pconv.images.codecs import codec_named
+from pconv.images.codecs.png import OF_THE_MODE, OF_THE_SIZE
 from pconv.images.colour.conversion import ColourSpace
 from pconv.images.colour.profiles import space_of
-from pconv.images.metadata import Metadata
+from pconv.images.metadata import Metadata, xmp_without_size
 from pconv.images.photo import Photo
 from pconv.images.reading import MAX_PIXELS
 from pconv.images.writing import as_mode
@@ -148,7 +149,7 @@ def blank(photo: Photo, factor: int) -> Photo:
     alpha = photo.alpha
     if alpha is not None:
         pixels[..., -1] = enlarged_alpha(alpha, factor)
-    return replace(photo, pixels=pixels, metadata=_metadata(photo.metadata, height, width))
+    return replace(photo, pixels=pixels, metadata=_metadata(photo.metadata, height, width, factor))
 
 
 def enlarged_alpha(alpha: NDArray[Any], factor: int) -> NDArray[Any]:
@@ -169,17 +170,23 @@ def trained_for_superres(recipe: Mapping[str, Any]) -> bool:
     return bool(stages) and stages[-1].get("holes") == "superres"
 
 
-def _metadata(metadata: Metadata, height: int, width: int) -> Metadata:
-    """What is still true of an enlarged photo. The resolution stays, so its print becomes larger."""
+def _metadata(metadata: Metadata, height: int, width: int, factor: int) -> Metadata:
+    """What is true of an enlarged photo of this size. The resolution stays, so its print becomes larger."""
     if metadata.orientation >= 5:  # EXIF counts pixels as they are stored
         height, width = width, height
     info = {key: value for key, value in metadata.info.items() if key not in ("transparency", "bits")}
     if isinstance(info.get("exif"), bytes):
         info["exif"] = exif.with_size(info["exif"], width, height)
+    verbatim, xmp = metadata.verbatim, xmp_without_size(metadata.xmp)
+    if xmp != metadata.xmp:
+        codec = codec_named(metadata.format)
+        verbatim = codec.with_xmp(verbatim, xmp) if codec else verbatim
+        info |= {"xmp": xmp} if "xmp" in info else {}
     return replace(
         metadata,
-        exif=exif.with_size(metadata.exif, width, height),
-        verbatim=tuple(each for each in metadata.verbatim if each[0] not in OF_THE_MODE),
+        exif=georeference.enlarged(exif.with_size(metadata.exif, width, height), factor),
+        xmp=xmp,
+        verbatim=tuple(each for each in verbatim if each[0] not in OF_THE_MODE | OF_THE_SIZE),
         encoding=MappingProxyType({key: value for key, value in metadata.encoding.items() if key != "bits"}),
         info=MappingProxyType(info),
     )

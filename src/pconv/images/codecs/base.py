@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from io import BytesIO
@@ -92,6 +92,10 @@ class Codec:
             image: what ``open`` gave.
         """
         return pillow_metadata(image), []
+
+    def with_xmp(self, verbatim: Sequence[tuple[bytes, bytes]], xmp: bytes) -> tuple[tuple[bytes, bytes], ...]:
+        """``Metadata.verbatim`` of this format with another packet of XMP, no longer one, where there was one."""
+        return tuple(verbatim)
 
     def encode(self, photo: Photo, quality: int | None) -> bytes:
         """A file of a photo whose pixels, mode and metadata are as they are to be stored.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
@@ -54,6 +54,10 @@ class Jpeg(Codec):
         kept, notes = kept_segments(data)
         encoding = MappingProxyType(encoding_of(image))
         return replace(pillow_metadata(image), verbatim=kept, encoding=encoding), notes
+
+    def with_xmp(self, verbatim: Sequence[Segment], xmp: bytes) -> tuple[Segment, ...]:
+        is_xmp = (content.startswith(_XMP) for _, content in verbatim)
+        return tuple((each[0], _XMP + xmp) if new else each for each, new in zip(verbatim, is_xmp, strict=True))
 
     def encode(self, photo: Photo, quality: int | None) -> bytes:
         metadata = photo.metadata

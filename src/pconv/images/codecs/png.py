@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -40,6 +40,8 @@ Chunk = tuple[bytes, Content]
 _OF_THE_PIXELS = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", b"hIST"}
 OF_THE_MODE = frozenset({b"sBIT", b"bKGD"})
 """Chunks that are true of one mode and depth alone."""
+OF_THE_SIZE = frozenset({b"sCAL"})
+"""Chunks that are true of one size alone: how large on the ground, or in the object, a pixel is."""
 _ANIMATION = {b"acTL", b"fcTL", b"fdAT"}
 _CREDENTIALS = b"caBX"
 _TEXTS = {b"tEXt", b"zTXt", b"iTXt"}
@@ -111,6 +113,10 @@ class Png(Codec):
             return with_chunks(own, chunks_of(metadata))
         changed = {b"eXIf": metadata.exif} if metadata.exif else {}
         return with_chunks(own, [(name, changed.get(name, content)) for name, content in metadata.verbatim])
+
+    def with_xmp(self, verbatim: Sequence[tuple[bytes, bytes]], xmp: bytes) -> tuple[tuple[bytes, bytes], ...]:
+        is_xmp = [name in _TEXTS and content.startswith(_XMP_KEY + b"\0") for name, content in verbatim]
+        return tuple((b"iTXt", _XMP + xmp) if new else each for each, new in zip(verbatim, is_xmp, strict=True))
 
 
 def chunks(data: bytes) -> Iterator[Chunk]:
