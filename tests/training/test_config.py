@@ -1,9 +1,17 @@
+import ast
+import dataclasses
+import inspect
+import itertools
+import re
+import textwrap
+import typing
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
 from pconv import PRESETS, InputError
-from pconv.training.config import presets, read_config, write_config
+from pconv.training.config import Stage, TrainConfig, presets, read_config, write_config
 from pconv.training.losses import LossWeights
 from pconv.training.texture import TextureWeights
 
@@ -36,6 +44,65 @@ def test_every_shipped_configuration_is_valid():
             read_config(path)
         assert read_config(path.stem, ["photos=some"]) == read_config(path, ["photos=some"])
     assert presets() == sorted(f.stem for f in files)
+
+
+SOURCE = re.compile(r"\([^()]*(Liu et al\.|\b(19|20)\d\d\b|\bours\b|PyTorch|common practice)[^()]*\)")
+
+
+def held_classes(hint):
+    """This project's classes in a type such as ``tuple[Stage, ...]``, and those that their fields hold."""
+    for part in typing.get_args(hint):
+        yield from held_classes(part)
+    if inspect.isclass(hint) and hint.__module__.startswith("pconv."):
+        yield hint
+        for inner in fields(hint).values():
+            yield from held_classes(inner)
+
+
+def fields(kind):
+    if issubclass(kind, BaseModel):
+        return {name: field.annotation for name, field in kind.model_fields.items()}
+    hints = typing.get_type_hints(kind)
+    return {field.name: hints[field.name] for field in dataclasses.fields(kind)}
+
+
+def documentation(kind):
+    """The string below each attribute of a class, by its name."""
+    body = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0].body
+    return {
+        node.target.id: below.value.value
+        for node, below in itertools.pairwise(body)
+        if isinstance(node, ast.AnnAssign)
+        and isinstance(below, ast.Expr)
+        and isinstance(below.value, ast.Constant)
+        and isinstance(below.value.value, str)
+    }
+
+
+def without_source(kind):
+    said = documentation(kind)
+    return [name for name in fields(kind) if not SOURCE.search(said.get(name, ""))]
+
+
+def test_every_setting_has_its_line_and_its_source():
+    kinds = set(held_classes(TrainConfig))
+    assert kinds == {TrainConfig, Stage, LossWeights, TextureWeights}
+    assert {kind.__name__: without_source(kind) for kind in kinds} == {kind.__name__: [] for kind in kinds}
+
+
+def test_a_setting_without_a_line_or_a_source_is_found():
+    @dataclasses.dataclass
+    class Example:
+        """Settings."""
+
+        bare: int = 0
+        said: int = 0
+        """Steps (ours)."""
+        unsourced: int = 0
+        """Steps between saves (colours)."""
+        last: int = 0
+
+    assert without_source(Example) == ["bare", "unsourced", "last"]
 
 
 def test_the_papers_configurations_have_the_papers_values():

@@ -1,4 +1,8 @@
-"""A training run's settings: a TOML file or a preset, and ``key=value`` overrides, read into one checked object."""
+"""A training run's settings: a TOML file or a preset, and ``key=value`` overrides, read into one checked object.
+
+The line below each setting has its unit, where there is one, and its source in brackets: the paper (Liu et al. 2018),
+another publication, or "ours" for what this project has chosen. A test asks for both.
+"""
 
 from __future__ import annotations
 
@@ -33,65 +37,67 @@ class Stage(_Checked):
     """One part of a training: a crop size, a batch size, a learning rate, a loss."""
 
     steps: int = Field(gt=0)
-    size: int = Field(gt=0, description="side of the square crops, px")
+    """Optimiser steps (ours: the paper gives days)."""
+    size: int = Field(gt=0)
+    """Side of the square crops, px (Liu et al., section 4: 512)."""
     batch_size: int = Field(gt=0)
-    """Of one optimiser step, all processes and accumulated parts together."""
+    """Images in one optimiser step, all processes and accumulated parts together (Liu et al., section 4: 6)."""
     lr: float = Field(gt=0)
-    """The highest learning rate."""
+    """The highest learning rate (Liu et al., section 4: 2e-4, then 5e-5)."""
     schedule: Literal["constant", "cosine", "linear"] = "constant"
-    """Cosine falls from lr to 0 over the stage, linear over its last part, which decay says."""
+    """Constant (Liu et al., section 4). Cosine falls from lr to 0 over the stage (Loshchilov and Hutter 2017), linear
+    over its last part, which decay says (Hägele et al. 2024)."""
     decay: float = Field(0.33, gt=0, le=1)
-    """The share of the stage, at its end, over which the linear schedule falls to 0."""
+    """The share of the stage, at its end, over which the linear schedule falls to 0 (Hägele et al. 2024)."""
     warmup_steps: int = Field(0, ge=0)
-    """Steps over which the learning rate rises to lr, and the adversarial terms to their weights."""
+    """Steps over which the learning rate rises to lr (Goyal et al. 2017), and adversarial terms to their weights."""
     optimizer: Literal["adamw", "muon"] = "adamw"
-    """Muon (Jordan et al. 2024, ``pconv.training.muon``) takes the weights of all convolutions but the first and the
-    last, and AdamW the rest. A stage with another optimiser or betas than the one before begins it anew, from the
-    averaged weights."""
+    """AdamW (Loshchilov and Hutter 2019); Muon (Jordan et al. 2024) takes the weights of inner convolutions alone, and
+    AdamW the rest. Where it, betas or network change, a stage begins it anew, from the averaged weights."""
     adamw_lr: float | None = Field(None, gt=0)
-    """AdamW's highest learning rate beside Muon; without one, lr."""
+    """AdamW's highest learning rate beside Muon; without one, lr (Jordan et al. 2024)."""
     betas: tuple[Decay, Decay] = (0.9, 0.999)
-    """AdamW's decays of the first and the second moment."""
+    """AdamW's decays of the first and the second moment, from 0 to below 1 (Kingma and Ba 2015)."""
     clip_norm: float | None = Field(None, gt=0)
-    """The gradient's norm is limited to this."""
+    """The gradient's L2 norm is limited to this; without it, there is no limit (Pascanu et al. 2013)."""
     loss: LossWeights = LossWeights()
-    """The paper's; perceptual and style need VGG-16's weights."""
+    """Weights of the loss terms (Liu et al., section 3.3); perceptual and style need VGG-16's weights."""
     balance: float = Field(0.0, ge=0, le=1)
-    """From 0 to 1, how much small holes count in L_hole and in the rim term: 0 is the paper's mean over the whole
-    image, 1 the mean over each image's hole (``pconv.training.losses.hole_loss``)."""
+    """From 0 to 1, how much small holes count in L_hole and in the rim term (ours): 0 is the paper's mean over the
+    whole image, 1 the mean over each image's hole (``pconv.training.losses.hole_loss``)."""
     rim_reach: float = Field(3.5, gt=0)
-    """The depth in the hole, px, at which a pixel counts half in the rim term (``losses.rim_weight``)."""
+    """The depth in the hole, px, at which a pixel counts half in the rim term (ours, ``losses.rim_weight``)."""
     composite_only: bool = False
-    """The perceptual and style terms look at the composite alone; the paper's look at the output too."""
+    """The perceptual and style terms look at the composite alone (ours); the paper's look at the output too."""
     texture: TextureWeights | None = None
-    """The terms of ``pconv.training.texture``, with their discriminators; those on features need VGG-16's weights.
+    """Weights of the texture terms (ours, with a source for each term); those on features need VGG-16's weights.
     {} takes the bundled model's weights, and false leaves all terms out."""
     discriminator_lr: float = Field(4e-4, gt=0)
-    """The discriminators' highest learning rate (AdamW)."""
+    """The discriminators' highest learning rate, for AdamW (a rate of their own: Heusel et al. 2017)."""
     network: dict[str, Any] = Field(default_factory=dict)
     """Fields of ``pconv.UNetConfig`` in which this stage's network has less than the model, such as
-    {noise_levels = 0}. What a later stage adds begins as something that changes nothing, or little."""
+    {noise_levels = 0} (ours). What a later stage adds begins as something that changes nothing, or little."""
     mixture: Share = 1.0
-    """The share of this stage's averaged weights in the saved model; the rest are those with which the stage began.
-    A mixture of weights lies between two networks in what they do, if one was trained from the other."""
+    """The share of this stage's averaged weights in the saved model, 0 to 1; the rest are those with which the stage
+    began (network interpolation of ESRGAN: Wang et al. 2018)."""
     holes: Literal["irregular", "mixed", "rectangle", "superres"] = "irregular"
-    """Synthetic holes: ``pconv.irregular_hole``; 55 % of them, 30 % blobs and 15 % few thin strokes, in parts and
-    sizes of their own; or one rectangle, for comparison. Without meaning where there is a folder of masks. With
-    superres the network sees the crop shrunk by 2, 3 or 4, its pixels spread by ``pconv.superres_input``."""
+    """Synthetic holes, where no masks are given: ``pconv.irregular_hole``, ``MixedHoles``, or one rectangle (ours).
+    Superres shrinks crops by 2, 3 or 4 and spreads their pixels (Liu et al., extensions; ``pconv.superres_input``)."""
     dense_thin_share: Share = 0.0
-    """The share of mixed holes that are dense thin lines instead (``pconv.dense_thin_hole``)."""
+    """The share of mixed holes, 0 to 1, that are dense thin lines instead (ours, ``pconv.dense_thin_hole``)."""
     hole_ratio: tuple[Ratio, Ratio] = (0.01, 0.6)
-    """Lowest and highest hole ratio; of mixed holes, that of the irregular ones before they are cropped."""
+    """Lowest and highest hole ratio, between 0 and 1 (Liu et al., section 4); of mixed holes, that of the irregular
+    ones before they are cropped."""
     smallest_zoom: float = Field(1.0, gt=0, le=1)
-    """Crops are shrunk by a random factor from this to 1, as far as the photo is large enough; 1 shrinks none."""
+    """Crops are shrunk by a random factor from this to 1, if the photo is large enough (ours); 1 shrinks none."""
     turned_share: Share = 0.0
-    """The share of crops that are turned by 90, 180 or 270 degrees."""
+    """The share of crops, 0 to 1, that are turned by 90, 180 or 270 degrees (ours)."""
     recoloured_share: Share = 0.0
-    """The share of crops whose gamma, saturation and channel gains are changed (``pconv.training.crops``)."""
+    """The share of crops, 0 to 1, with other gamma, saturation and channel gains (ours, ``pconv.training.crops``)."""
     freeze_norm: bool = False
-    """All batch norms keep their statistics; their affine parameters are trained."""
+    """All batch norms keep their statistics (ours); their affine parameters are trained."""
     freeze_encoder_norm: bool = False
-    """Stage 2 of the paper: the encoder's batch-norm statistics and affine parameters stay as they are."""
+    """The encoder's batch-norm statistics and affine parameters stay as they are (Liu et al., section 4: stage 2)."""
 
     @field_validator("texture", mode="before")
     @classmethod
@@ -124,49 +130,57 @@ class TrainConfig(_Checked):
     """Everything that decides the outcome of a run; defaults are the paper's where the paper names a value."""
 
     photos: Path | None = None
-    """Folder of photos, read recursively. Either this or shards."""
+    """Folder of photos, read recursively (ours). Either this or shards."""
     shards: tuple[str, ...] = ()
-    """WebDataset shards: paths, URLs or pipes, with {000..099} for many; or folders of .tar files."""
+    """WebDataset shards (Aizman et al. 2019): paths, URLs or pipes, {000..099} for many; or folders of .tar files."""
     validation: Path | None = None
-    """Folder of photos for validation; without one, every 50th of photos is kept from training for it."""
+    """Folder of photos for validation (ours); without one, every 50th of photos is kept from training for it."""
     masks: Path | None = None
-    """Folder of mask files for the holes, augmented as the authors do; without one, synthetic holes."""
+    """Folder of mask files for the holes, augmented (Liu et al., section 4); without one, synthetic holes."""
     mask_polarity: Literal["auto", "white-hole", "white-valid"] = "auto"
+    """What white means in the masks (ours); auto finds it out from the folder."""
     model: str = "small"
-    """Preset of the network, see pconv.nn.PRESETS."""
+    """Preset of the network, see pconv.PRESETS ("paper": Liu et al., section 3.2; the others are ours)."""
     convolution: Literal["partial", "plain-grey", "plain-imagenet-mean"] = "partial"
-    """Plain ones are the paper's comparison: the same network with nn.Conv2d, its holes filled with 127.5 or with the
-    ImageNet mean; for pconv evaluate --plain-model."""
+    """Plain ones are for comparison (Liu et al., figure 2): the same network with nn.Conv2d, its holes filled with
+    127.5 or with the ImageNet mean; for pconv evaluate --plain-model."""
     init: Path | None = None
-    """Checkpoint to start the weights from, of the same network or one with further inner levels; "default" is the
-    bundled model."""
+    """Checkpoint to start the weights from: a file, or a bundled model's name (default, clean, superres). It is of the
+    same network, or of one with further inner levels (ours)."""
     vgg: Path | None = None
-    """VGG-16 weights for the perceptual and style terms; without a file, torchvision's are downloaded once."""
+    """VGG-16's weights (Simonyan and Zisserman 2015); without a file, torchvision's are downloaded once if needed."""
     stages: tuple[Stage, ...] = Field(min_length=1)
+    """The parts of the training, one after the other (Liu et al., section 4: two)."""
     accumulate: int = Field(1, gt=0)
-    """Micro-batches of each process in one optimiser step, computed one after the other to save memory."""
+    """Micro-batches of each process in one optimiser step, one after the other to save memory (common practice)."""
     weight_decay: float = Field(0.0, ge=0)
-    """AdamW's; 0 makes it the paper's Adam."""
+    """AdamW's, per step and learning rate (Loshchilov and Hutter 2019); 0 makes it Adam (Liu et al., section 4).
+    Muon's and the discriminators' is always 1e-4."""
     batch_norm_momentum: float = Field(0.1, gt=0, le=1)
-    """The weight of a batch in batch norm's running statistics."""
+    """The weight of a batch, 0 to 1, in batch norm's running statistics (Ioffe and Szegedy 2015; 0.1: PyTorch)."""
     ema: float = Field(0.0, ge=0, lt=1)
-    """Decay of the averaged weights, which are what is saved for use; 0 keeps the last weights."""
+    """Decay per step of the averaged weights, which are saved for use (Tarvainen and Valpola 2017); 0: the last."""
     sync_batch_norm: bool = False
-    """Batch-norm statistics over all processes (GPUs only)."""
+    """Batch-norm statistics over all processes (SyncBatchNorm of PyTorch, GPUs only)."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    """Of the convolutions. Auto measures once whether the processor is faster in bf16; GPUs that have it use it."""
+    """Of the convolutions (Micikevicius et al. 2018). Auto measures once whether the processor is faster in bf16; GPUs
+    that have it use it."""
     compile: bool = False
-    """Compile the network with ``torch.compile``: minutes at the start of each stage, then faster steps on GPUs."""
+    """Compile the network (``torch.compile`` of PyTorch): minutes at each stage's start, then faster steps on GPUs."""
     device: str = "auto"
+    """Where the network is trained: cpu, cuda, cuda:1 or mps (ours); auto takes the fastest there is."""
     seed: int = Field(0, ge=0)
+    """Of everything that is random: the first weights, the order of photos, crops, holes, noise (ours)."""
     workers: int = Field(2, ge=0)
-    """Loader processes, for each training process."""
+    """Loader processes, for each training process (ours); 0 loads in the training process."""
     cache_gb: float = Field(2.0, ge=0)
-    """Memory for decoded photos, all workers of a process together."""
+    """Memory for decoded photos, GiB, all workers of a process together (ours)."""
     log_every: int = Field(50, gt=0)
+    """Steps between scalars in TensorBoard and on the progress line (ours)."""
     validate_every: int = Field(1000, gt=0)
-    """Steps between validations: PSNR for each bin of hole ratios, and a contact sheet."""
+    """Steps between validations: PSNR, dB, for each bin of hole ratios (Liu et al., section 4), a contact sheet."""
     save_every: int = Field(500, gt=0)
+    """Steps between saves of the model and of the state for --resume (ours)."""
 
     @field_validator("shards", mode="before")
     @classmethod
@@ -226,6 +240,7 @@ class TrainConfig(_Checked):
 
     @property
     def steps(self) -> int:
+        """Optimiser steps of all stages."""
         return sum(stage.steps for stage in self.stages)
 
 

@@ -155,20 +155,24 @@ def total_variation_loss(filled: Tensor, valid: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class LossWeights:
-    """How much each term counts; the defaults are the paper's.
+    """How much each term counts, factors without a unit; the defaults are the paper's.
 
     Raises:
         ValueError: a weight is negative or not finite, or all are 0.
     """
 
     valid: float = 1.0
+    """Of L_valid, the L1 error at known pixels (Liu et al., section 3.3)."""
     hole: float = 6.0
+    """Of L_hole, the L1 error in holes (Liu et al., section 3.3)."""
     perceptual: float = 0.05
+    """Of L_perceptual, the L1 distance of VGG-16's features (Liu et al., section 3.3)."""
     style: float = 120.0
-    """Of both L_style_out and L_style_comp."""
+    """Of both L_style_out and L_style_comp, distances of Gram matrices (Liu et al., section 3.3)."""
     tv: float = 0.1
+    """Of L_tv, the total variation in holes dilated by one pixel (Liu et al., section 3.3)."""
     rim: float = 0.0
-    """Of ``rim_loss``, which is not the paper's."""
+    """Of ``rim_loss`` (ours; weights by depth: also Yu et al. 2018; the distance: Charbonnier et al. 1994)."""
 
     __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
 

@@ -32,29 +32,27 @@ TO_YCBCR = ((0.299, 0.587, 0.114), (-0.169, -0.331, 0.5), (0.5, -0.419, -0.081))
 
 @dataclass(frozen=True)
 class TextureWeights:
-    """How much each term counts, and what it needs; the defaults are the bundled model's.
-
-    Attributes:
-        perceptual: L1 distance of VGG-16's pool1 and pool2 between composite and truth, weighted by
-            1 / (1 + depth in the hole / perceptual_reach).
-        perceptual_reach: px.
-        sliced_wasserstein: of ``sliced_wasserstein_distance``.
-        gradients: of ``gradient_distance``.
-        adversarial: of the patch discriminator's score.
-        feature_matching: L1 distance of the patch discriminator's features between composite and truth.
-        feature_adversarial: of the feature discriminators' scores.
+    """How much each term counts, factors without a unit; the defaults are the bundled model's.
 
     Raises:
         ValueError: a weight is negative or not finite, or perceptual_reach is 0.
     """
 
     perceptual: float = 0.2
+    """L1 distance of VGG-16's pool1 and pool2 (Johnson et al. 2016; L1 and pools: Liu et al., section 3.3) between
+    composite and truth, weighted by 1 / (1 + depth in the hole / perceptual_reach), which is ours."""
     perceptual_reach: float = 8.0
+    """The depth in the hole, px, at which a feature counts half in perceptual (ours)."""
     sliced_wasserstein: float = 0.12
+    """Of ``sliced_wasserstein_distance`` (Heitz et al. 2021; drawing places in the hole is ours)."""
     gradients: float = 0.01
+    """Of ``gradient_distance`` (ours)."""
     adversarial: float = 0.06
+    """Of the patch discriminator's score (patches: Isola et al. 2017; hinge loss: Lim and Ye 2017)."""
     feature_matching: float = 0.5
+    """L1 distance of the patch discriminator's features between composite and truth (pix2pixHD: Wang et al. 2018)."""
     feature_adversarial: float = 0.03
+    """Of the feature discriminators' scores (discriminators on features of a trained network: Sauer et al. 2021)."""
 
     __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
 
