@@ -8,9 +8,11 @@ import typing
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from pydantic import BaseModel
 
 from pconv import PRESETS, InputError
+from pconv.cli import main
 from pconv.training.config import Stage, TrainConfig, presets, read_config, write_config
 from pconv.training.losses import LossWeights
 from pconv.training.texture import TextureWeights
@@ -44,6 +46,13 @@ def test_every_shipped_configuration_is_valid():
             read_config(path)
         assert read_config(path.stem, ["photos=some"]) == read_config(path, ["photos=some"])
     assert presets() == sorted(f.stem for f in files)
+
+
+@pytest.mark.parametrize("name", presets())
+def test_help_and_guide_name_every_preset(name):
+    said = " ".join(CliRunner().invoke(main, ["train", "--help"]).output.split())
+    assert name in re.search(r"one of the presets: ([a-z, ]+)\.", said)[1].split(", ")
+    assert f"\n| `{name}` | " in (ROOT / "docs" / "guides" / "training.md").read_text()
 
 
 SOURCE = re.compile(r"\([^()]*(Liu et al\.|\b(19|20)\d\d\b|\bours\b|PyTorch|common practice)[^()]*\)")

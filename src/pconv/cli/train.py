@@ -20,8 +20,8 @@ from pconv.signals import drop_closed_outputs
 @click.option("--resume", is_flag=True, help="Go on where the run in OUT stopped.")
 @click.option("--vgg", type=PathType, help="VGG-16 weights (.pth or .safetensors) instead of the download.")
 def train(config: Path, overrides: tuple[str, ...], out: Path, resume: bool, vgg: Path | None) -> None:
-    """Train a network as CONFIG says, a TOML file or one of the presets: debug, default, finetune, ablation,
-    paper. KEY=VALUE overrides a setting, as in photos=FOLDER or stages.0.lr=1e-4.
+    """Train a network as CONFIG says, a TOML file or one of the presets: debug, default, finetune, superres,
+    ablation, paper. KEY=VALUE overrides a setting, as in photos=FOLDER or stages.0.lr=1e-4.
 
     Ctrl-C, SIGTERM and SIGHUP save and stop, with exit code 130, 143 and 129. Watch with: tensorboard --logdir OUT.
     On many GPUs: torchrun --nproc-per-node 4 -m pconv train ...
