@@ -129,7 +129,7 @@ def trained(
 @click.option("--jobs", default=2, show_default=True, help="Trainings at once, one core each.")
 @click.option("--minutes", default=20.0, show_default=True, help="Of each training of the paper comparison.")
 @click.option("--start", type=click.Path(path_type=Path, exists=True), help="Weights that losses starts from.")
-@click.option("--picture", type=click.Path(path_type=Path), help="Where to write a fill of each bin by each network.")
+@click.option("--picture", type=click.Path(path_type=Path), help="Where to write fills by each network.")
 def main(
     comparison: str,
     photos: Path,
@@ -208,10 +208,10 @@ def composites(network: PConvUNet, batch: Batch) -> torch.Tensor:
 
 
 def draw(networks: Mapping[str, PConvUNet], batches: Sequence[Batch], picture: Path) -> None:
-    """A row for each bin's first image: its hole, each network's fill with the lowest seed, the truth."""
+    """A row for every second bin's first image: its hole, each network's fill with the lowest seed, the truth."""
     names = ["hole", *(name[:40] for name in networks), "truth"]
     rows = []
-    for batch in batches:
+    for batch in batches[1::2]:
         truth, valid = batch.images[:1], batch.valid[:1]
         first = Batch(truth, valid, batch.distance[:1], (), None)
         fills = [composites(network, first) for network in networks.values()]
