@@ -265,3 +265,11 @@ def test_a_missing_file_is_named(tmp_path):
         read_config(tmp_path / "none.toml")
     with pytest.raises(InputError, match="cannot read the configuration"):
         read_config(tmp_path)
+
+
+def test_a_url_to_start_from_stays_as_it_is(tmp_path):
+    url = "https://example.org/model.safetensors#sha256=" + "0" * 64
+    config = read_config("finetune", [f"photos={tmp_path}", f"init={url}"])
+    assert config.init == url
+    write_config(config, tmp_path / "again.toml")
+    assert read_config(str(tmp_path / "again.toml"), []).init == url

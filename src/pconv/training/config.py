@@ -144,9 +144,9 @@ class TrainConfig(_Checked):
     convolution: Literal["partial", "plain-grey", "plain-imagenet-mean"] = "partial"
     """Plain ones are for comparison (Liu et al., figure 2): the same network with nn.Conv2d, its holes filled with
     127.5 or with the ImageNet mean; for pconv evaluate --plain-model."""
-    init: Path | None = None
-    """Checkpoint to start the weights from: a file, or a bundled model's name (default, clean, superres). It is of the
-    same network, or of one with further inner levels (ours)."""
+    init: str | Path | None = None
+    """Checkpoint to start the weights from: a file, a URL with #sha256=HASH, or a bundled model's name (default,
+    clean, superres). It is of the same network, or of one with further inner levels (ours)."""
     vgg: Path | None = None
     """VGG-16's weights (Simonyan and Zisserman 2015); without a file, torchvision's are downloaded once if needed."""
     stages: tuple[Stage, ...] = Field(min_length=1)
