@@ -40,7 +40,10 @@ class DownloadError(PconvError):
     """A file could not be downloaded, or is not the one that was meant."""
 
 
-def is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether PyTorch says that memory is short: CUDA by a class of its own, MPS and the CPU by a sentence."""
-    says = ("out of memory", "allocate memory", "STATUS_ALLOC_FAILED")
-    return type(error).__name__ == "OutOfMemoryError" or any(each in str(error) for each in says)
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory is short: Python and CUDA have classes for it, and PyTorch on MPS and the CPU has sentences."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    # A loader worker's numpy error comes as a RuntimeError that quotes the class's name.
+    says = ("out of memory", "allocate memory", "STATUS_ALLOC_FAILED", "ArrayMemoryError")
+    return isinstance(error, RuntimeError) and any(each in str(error) for each in says)

@@ -323,6 +323,16 @@ def test_texture_without_vggs_weights_says_what_to_do(config, tmp_path):
     assert train(without, tmp_path / "run").steps == 2
 
 
+def test_short_memory_names_no_accumulate_where_texture_refuses_it(config, tmp_path, monkeypatch):
+    def short(*_args):
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr("pconv.training.loop.train_step", short)
+    for stages in (config.stages, config.stages[1:]):  # texture in a later stage, in this one
+        with pytest.raises(TrainingError, match=r"in stage 0: lower its batch_size \(2\) or size \(32\), and start"):
+            train(config.model_copy(update={"stages": stages}), tmp_path / "run")
+
+
 def test_unknown_devices_are_refused(config):
     with pytest.raises(InputError, match="no device 'cuda:77'"):
         machines.start_fabric(config.model_copy(update={"device": "cuda:77"}))

@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from pconv.errors import ModelError, TrainingError
+from pconv.errors import ModelError, TrainingError, is_out_of_memory
 from pconv.files import replacing
 from pconv.models import check_format
 from pconv.nn.unet import PConvUNet, UNetConfig
@@ -152,6 +152,8 @@ def read_state(path: Path) -> dict[str, Any]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
+        if is_out_of_memory(error):
+            raise
         raise TrainingError(f"{path} is not the state of a training run, or is damaged") from error
     if not isinstance(state, dict):
         raise TrainingError(f"{path} is not the state of a training run")

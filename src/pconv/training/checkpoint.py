@@ -31,8 +31,13 @@ def writing_run(folder: Path) -> Iterator[None]:
         yield
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or str(error).rstrip(".")
-        how = "go on with --resume from what was saved before" if (folder / STATE_FILE).exists() else "start again"
+        how = how_to_go_on(folder)
         raise TrainingError(f"cannot write to {folder}: {reason}; when that is removed, {how}") from error
+
+
+def how_to_go_on(folder: Path) -> str:
+    """What to do with a run that ended with an error, when its cause is removed."""
+    return "go on with --resume from what was saved before" if (folder / STATE_FILE).exists() else "start again"
 
 
 def load_state(folder: Path) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from pconv.errors import DownloadError, TrainingError
+from pconv.errors import DownloadError, TrainingError, is_out_of_memory
 from pconv.models.download import download
 
 VGG_URL = "https://download.pytorch.org/models/vgg16-397923af.pth"
@@ -155,6 +155,8 @@ def _read(path: Path) -> Mapping[str, Tensor]:
             return load_file(path)
         weights: Any = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # an unpickler that reads any file can raise anything
+        if is_out_of_memory(error):
+            raise
         raise TrainingError(f"{path} is not a file of weights, or is damaged; {_HOW_TO_GO_ON}") from error
     return weights if isinstance(weights, dict) else {}
 

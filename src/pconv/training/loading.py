@@ -184,7 +184,7 @@ class Loader:
                 raise
             raise TrainingError(
                 f"{str(error).splitlines()[0].rstrip(' .')}, often for lack of memory: lower workers or cache_gb, and "
-                f"--resume"
+                f"go on with --resume if the run has saved its state"
             ) from error
         finally:  # a worker in the middle of a long read goes on, since SIGTERM is blocked in it
             for worker in set(multiprocessing.active_children()) - others:

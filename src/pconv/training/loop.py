@@ -18,7 +18,7 @@ from torch.utils.tensorboard import SummaryWriter
 from pconv.errors import TrainingError, is_out_of_memory
 from pconv.images.reading import MAX_NAMED, some
 from pconv.signals import StopRequest, stop_on_signal
-from pconv.training.checkpoint import MODEL_FILE, STATE_FILE, load_state, writing_run
+from pconv.training.checkpoint import MODEL_FILE, STATE_FILE, how_to_go_on, load_state, writing_run
 from pconv.training.config import Stage, TrainConfig, write_config
 from pconv.training.data import Batch
 from pconv.training.features import VGG16Features, load_vgg
@@ -67,6 +67,16 @@ def train(config: TrainConfig, out: Path, resume: bool = False) -> Outcome:
             in a row.
         InputError: no such device, or masks that cannot be understood.
     """
+    # What a step or a validation needs is explained where it happens; all else is needed with the smallest batch too.
+    with enough_memory(
+        out,
+        "for the network and its training: end other programs or choose another device",
+        "; or begin a new run with a smaller model",
+    ):
+        return _train(config, out, resume)
+
+
+def _train(config: TrainConfig, out: Path, resume: bool) -> Outcome:
     fabric = start_fabric(config)
     first = fabric.is_global_zero
     if (out / STATE_FILE).exists() and not resume:
@@ -94,7 +104,8 @@ def train(config: TrainConfig, out: Path, resume: bool = False) -> Outcome:
     held_out: list[Batch] = []
     if first and data.validation:
         draw = superres_set if config.stages[-1].holes == "superres" else validation_set
-        held_out = draw(data.validation, max(stage.size for stage in config.stages), config.seed, notes)
+        with enough_memory(out, for_validation(config)):
+            held_out = draw(data.validation, largest_size(config), config.seed, notes)
 
     done = sum(min(max(run.step - start, 0), s.steps) * s.batch_size for start, s in stage_starts(config))
     total = sum(s.steps * s.batch_size for s in config.stages)
@@ -190,16 +201,10 @@ class Loop:
         run, stage = self.run, self.run.stage
         run.set_lr(rate_factor(stage, step))
         readiness = min((step + 1) / (stage.warmup_steps + 1), 1)
-        micro_batches = feed.take()
-        try:
+        with enough_memory(run.out, self._for_loading()):
+            micro_batches = feed.take()
+        with enough_memory(run.out, self._for_steps()):
             scalars, good, self.stopped = train_step(run, net, loss, micro_batches, self.stop, readiness, feed.fetch)
-        except RuntimeError as error:
-            if not is_out_of_memory(error):
-                raise
-            raise TrainingError(
-                f"out of memory in stage {run.stage_number}: lower its batch_size ({stage.batch_size}) or size "
-                f"({stage.size}), or raise accumulate ({run.config.accumulate}), and --resume"
-            ) from error
         for batch in micro_batches:
             loader.used(batch)
         run.step += 1
@@ -215,12 +220,30 @@ class Loop:
             self._log(stage.lr * rate_factor(stage, step), micro_batches)
         last = run.step == run.config.steps
         if self.writer and self.held_out and (last or run.step % run.config.validate_every == 0):
-            self.progress.note(f"step {run.step}: {run.validate(self.held_out, self.writer)}")
+            with enough_memory(run.out, for_validation(run.config)):
+                self.progress.note(f"step {run.step}: {run.validate(self.held_out, self.writer)}")
         due = run.step % run.config.save_every == 0 or self.stopped or step + 1 == stage.steps
         if due and not self.bad_in_a_row:  # what was saved before may be the last good state
             positions = gathered(run.fabric, loader.positions)
             if run.fabric.is_global_zero:
                 run.save(self.data.fingerprint, positions)
+
+    def _for_steps(self) -> str:
+        """What makes the stage's steps need less memory, as far as the configuration takes it."""
+        config, stage = self.run.config, self.run.stage
+        where, size = f"in stage {self.run.stage_number}: lower its", f"size ({stage.size})"
+        if self.data.split.micro_batch_size(stage.batch_size) == 1:
+            return f"{where} {size}"
+        texture = any(each.texture for each in config.stages)
+        more = "" if texture else f", or raise accumulate ({config.accumulate})"
+        return f"{where} batch_size ({stage.batch_size}) or {size}{more}"
+
+    def _for_loading(self) -> str:
+        """What makes the stage's batches need less memory, on the device and in the loader."""
+        config = self.run.config
+        sizes = {"workers": config.workers, "cache_gb": config.cache_gb if self.data.photos else 0}
+        lower = " or ".join(f"{name} ({size:g})" for name, size in sizes.items() if size)
+        return self._for_steps() + (f", or lower {lower}" if lower else "")
 
     def _note_unreadable(self, micro_batches: list[Batch]) -> None:
         for why in (each for batch in micro_batches for each in batch.unreadable):
@@ -243,7 +266,7 @@ class Loop:
                 kept = save_bad_batch(micro_batches, run.out, run.fabric.global_rank)
             raise TrainingError(
                 f"the loss was not finite {BAD_IN_A_ROW} steps in a row, up to step {run.step}: lower lr or set "
-                f"clip_norm, and --resume; the last batch is in {kept}"
+                f"clip_norm, and {how_to_go_on(run.out)}; the last batch is in {kept}"
             )
 
     def _log(self, lr: float, micro_batches: list[Batch]) -> None:
@@ -337,6 +360,33 @@ class Means:
         means = {name: value / self._count for name, value in self._sums.items()}
         self._sums, self._count = {}, 0
         return means
+
+
+@contextmanager
+def enough_memory(out: Path, what_to_do: str, otherwise: str = "") -> Iterator[None]:
+    """Explain an error of the block that says that memory is short.
+
+    Args:
+        what_to_do: for what there is too little memory, and how the run in ``out`` needs less.
+        otherwise: what else can be done, where that is not a way to go on with this run.
+
+    Raises:
+        TrainingError: memory is short.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise TrainingError(f"out of memory {what_to_do}, and {how_to_go_on(out)}{otherwise}") from error
+
+
+def for_validation(config: TrainConfig) -> str:
+    return f"in validation: lower the largest size of a stage ({largest_size(config)})"
+
+
+def largest_size(config: TrainConfig) -> int:
+    return max(stage.size for stage in config.stages)
 
 
 @contextmanager

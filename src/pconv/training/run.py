@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.tensorboard import SummaryWriter
 
-from pconv.errors import TrainingError
+from pconv.errors import TrainingError, is_out_of_memory
 from pconv.files import replacing, replacing_together
 from pconv.masks.strokes import RATIO_BINS
 from pconv.masks.superres import FACTORS
@@ -26,7 +26,7 @@ from pconv.models import find_model
 from pconv.nn.checkpoint import load_network, save_network, save_state
 from pconv.nn.plain import FILLS, PlainConfig, PlainUNet
 from pconv.nn.unet import PConvUNet, UNetConfig
-from pconv.training.checkpoint import MODEL_FILE, STATE_FILE, writing_run
+from pconv.training.checkpoint import MODEL_FILE, STATE_FILE, how_to_go_on, writing_run
 from pconv.training.config import Stage, TrainConfig
 from pconv.training.data import Batch
 from pconv.training.features import VGG16Features
@@ -183,6 +183,8 @@ class Run:
             if self.texture and state["texture"]:
                 self.texture.restore(state["texture"])
         except (RuntimeError, ValueError, KeyError) as error:
+            if is_out_of_memory(error):
+                raise
             raise TrainingError(
                 f"{self.out / STATE_FILE} is the state of a network of another shape, or of other optimisers"
             ) from error
@@ -206,8 +208,8 @@ class Run:
         """
         if not all(p.isfinite().all() for p in self.net.parameters()):
             raise TrainingError(
-                f"the weights are no longer finite at step {self.step}: the training diverged; lower lr or set "
-                f"clip_norm, and --resume from what was saved before in {self.out}"
+                f"the weights are no longer finite at step {self.step}: the training in {self.out} diverged; lower lr "
+                f"or set clip_norm, and {how_to_go_on(self.out)}"
             )
         state = {
             "net": self.net.state_dict(),
