@@ -116,6 +116,9 @@ def test_converted_convolutions_equal_a_plain_loop(data):
         (parametrizations.weight_norm(nn.Conv2d(1, 1, 3, padding=1)), r"forward of their own: 0 \(Parametrized"),
         (nn.AvgPool2d(3, padding=1), r"average pooling that counts the padding: 0 \(AvgPool2d\)"),
         (nn.AvgPool1d(3, padding=1), r"average pooling that counts the padding: 0 \(AvgPool1d\)"),
+        (nn.Unfold(3, padding=1), r"nn\.Unfold, which pads with zeros: 0 \(Unfold\)"),
+        (nn.Unfold(3, padding=(0, 1)), r"nn\.Unfold, which pads with zeros: 0 \(Unfold\)"),
+        (nn.LazyConv2d(1, 3, padding=1), r"lazy convolutions, which can be .* first call: 0 \(LazyConv2d\)"),
         (nn.ZeroPad2d(1), r"padding as a module of its own: 0 \(ZeroPad2d\)"),
         (nn.ReflectionPad1d(2), r"padding as a module of its own: 0 \(ReflectionPad1d\)"),
     ],
@@ -139,6 +142,8 @@ def test_what_does_not_pad_or_pads_partially_is_not_named():
         nn.AvgPool2d(3, padding=1, count_include_pad=False),
         nn.MaxPool2d(3, padding=1),
         nn.ZeroPad2d(0),
+        nn.Unfold(3),
+        nn.LazyConv2d(1, 3),
         PartialConv2d(1, 1, 3, padding=1),
     )
     kinds = [type(module) for module in model]
@@ -156,6 +161,12 @@ def test_one_warning_names_all():
         "convert_padding left these modules unchanged: transposed convolutions: up (ConvTranspose1d); "
         "average pooling that counts the padding: pool (AvgPool1d)"
     ]
+
+
+def test_a_lazy_convolution_is_converted_after_its_first_call():
+    model = nn.Sequential(nn.LazyConv2d(1, 3, padding=1))
+    model(torch.zeros(1, 2, 4, 4))
+    assert type(convert_padding(model)[0]) is PartialPadConv2d
 
 
 def test_converting_twice_changes_nothing():

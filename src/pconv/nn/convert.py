@@ -49,7 +49,9 @@ def convert_padding(model: AnyModule) -> AnyModule:
     * convolutions with another padding mode, such as "reflect";
     * transposed convolutions, whose padding removes output instead of adding input;
     * subclasses of ``nn.ConvNd``, such as parametrised ones, because they may have a forward of their own;
-    * average pooling that counts the padding, and padding as a module of its own, such as ``nn.ZeroPad2d``.
+    * lazy convolutions, which become an ``nn.ConvNd`` in the model's first call: convert after it;
+    * average pooling that counts the padding, ``nn.Unfold``, and padding as a module of its own, such as
+      ``nn.ZeroPad2d``.
 
     Padding inside a forward, such as a call of ``F.conv2d``, cannot be seen from outside. It is neither converted
     nor named.
@@ -75,10 +77,14 @@ def _why_left(module: nn.Module) -> str | None:
             return None
         if module.padding_mode != "zeros":
             return f"padding mode {module.padding_mode!r}"
+        if isinstance(module, nn.modules.lazy.LazyModuleMixin):
+            return "lazy convolutions, which can be converted after the model's first call"
         own = "subclasses of nn.ConvNd, which may have a forward of their own"
         return None if isinstance(module, _PARTIAL) else own
     if isinstance(module, _POOLING) and module.count_include_pad and _any(module.padding):
         return "average pooling that counts the padding"
+    if isinstance(module, nn.Unfold) and _any(module.padding):
+        return "nn.Unfold, which pads with zeros"
     if isinstance(module, _PADDING) and _any(module.padding):
         return "padding as a module of its own"
     return None
