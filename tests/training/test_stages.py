@@ -1,5 +1,6 @@
 """Stages with networks, optimisers and mixtures of their own."""
 
+import math
 import os
 import subprocess
 import sys
@@ -271,6 +272,14 @@ def test_auto_takes_bf16_where_it_was_measured_to_be_faster(config, monkeypatch)
         assert machines.start_fabric(settled).strategy.precision.precision == plugin
         assert note.startswith(f"precision {precision}: ")
         assert f"{speedup:.2g} times" in note
+
+
+def test_a_processors_speed_in_bf16_is_measured_once(monkeypatch):
+    machines.bf16_speedup.cache_clear()
+    speedup = machines.bf16_speedup(torch.device("cpu"))
+    assert 0 < speedup < math.inf
+    monkeypatch.setattr(machines.nn.functional, "conv2d", lambda *_, **__: pytest.fail("it was measured again"))
+    assert machines.bf16_speedup(torch.device("cpu")) is speedup
 
 
 class SecondProcess:
