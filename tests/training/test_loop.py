@@ -1,6 +1,7 @@
 import errno
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -234,6 +235,20 @@ def test_memory_that_a_loader_worker_lacks_is_explained_too(config, tmp_path, mo
     monkeypatch.setattr("pconv.training.data.decode", lambda *_: np.empty(2**60, dtype=bool))
     with pytest.raises(TrainingError, match=r", or lower workers \(1\) or cache_gb \(2\), and start again$"):
         train(longer(config, 2).model_copy(update={"workers": 1}), tmp_path / "run")
+
+
+def test_photos_that_cannot_be_read_are_named_and_counted(config, tmp_path, capfd):
+    held_out = tmp_path / "held-out"
+    shutil.copytree(config.photos, held_out)
+    broken, empty = config.photos / "broken.png", held_out / "empty.png"
+    broken.write_bytes(b"nothing")
+    empty.touch()
+    train(longer(config, 4).model_copy(update={"validation": held_out}), tmp_path / "run")  # 8 samples of 4 files
+    lines = capfd.readouterr().err.splitlines()
+    why = f"{broken} is not an image of a known format"
+    assert [line.startswith(f"left out: {why}") for line in lines].count(True) == 1  # although it was met twice
+    assert [line for line in lines if line.startswith(f"1 files could not be read and were left out: {why}")]
+    assert f"1 files left out of the validation: {empty} is empty" in lines
 
 
 @pytest.mark.filterwarnings("ignore:This DataLoader will create")
