@@ -1,6 +1,7 @@
 import hashlib
 import re
 import shutil
+from collections import Counter
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -104,11 +105,34 @@ def test_each_photo_of_the_model_clean_has_a_source_and_a_licence():
             "repository on GitHub",
             "path in the repository",
             "licence",
+            "author or credit",
             "where the licence is stated",
         ):
             assert fields[name], photo
         assert not re.search(r"\bN[CD]\b", fields["licence"])  # no use for money, or no changes
     assert str(len(photos)) in (ROOT / "docs" / "model-card.md").read_text().replace(",", "")
+
+
+def test_the_model_card_counts_the_photos_of_the_model_clean():
+    card = (ROOT / "docs" / "model-card.md").read_text().replace(",", "")
+    rows = [line.split("\t") for line in (BOX / "clean-photos.tsv").read_text(encoding="utf-8").splitlines()[1:]]
+    counted = re.findall(r"^\| \[(.+)\]\(https://github\.com/\1\) \| (\d+) \|", card, re.M)
+    assert {name: int(number) for name, number in counted} == Counter(row[1] for row in rows)
+    licences = Counter(re.sub(r" \(.*", "", row[3]).replace("CC-BY-SA-4.0", "CC BY-SA 4.0") for row in rows)
+    for licence in ("CC BY 2.0", "CC BY-SA 2.0", "CC BY-SA 3.0", "CC BY-SA 4.0", "MIT"):
+        assert re.search(rf"^\| \[{licence}\]\(https://\S+\) \| {licences[licence]} \|$", card, re.M)
+    by_licence = card[card.index("By licence") : card.index("The credit is not always a name")]
+    assert sum(map(int, re.findall(r"\| (\d+) \|$", by_licence, re.M))) == len(rows)
+    credits = [row[4] for row in rows]
+    for credit, sentence in (
+        (r"Flickr author", "{} photos are from Open Images"),
+        (r"Flickr author: see", "For {} the credit is the ImageID"),
+        (r"Flickr authors of", "For {} the repository has not kept it"),
+        (r"http.*staticflickr", "{} photos are from COCO"),
+        (r"contributors of github\.com/", "{} photos have no author in their repository"),
+        (r"https://(unsplash|www\.pexels)\.com", "{} photos under CC0 have the address of their page"),
+    ):
+        assert sentence.format(sum(bool(re.match(credit, each)) for each in credits)) in card
 
 
 @pytest.mark.parametrize("backend", ["onnxruntime", "openvino", "torch"])

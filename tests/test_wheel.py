@@ -45,6 +45,13 @@ def test_it_is_small_and_has_no_torch(base):
     assert not (sites / "safetensors").exists()
 
 
+def test_it_credits_the_photos_of_the_model_clean(base):
+    """CC BY asks for it wherever the model goes."""
+    credits = Path("pconv", "models", "clean-photos.tsv")
+    sites = next(Path(base).parent.rglob("site-packages"))
+    assert (sites / credits).read_bytes() == (ROOT / "src" / credits).read_bytes()
+
+
 def test_it_fills_a_hole(base, tmp_path):
     photo, mask = (ROOT / "examples" / "photos" / name for name in ("cat.jpg", "cat-mask.png"))
     done = run(base / "pconv", "inpaint", photo, mask, "-o", "out.png", "-v", cwd=tmp_path)
