@@ -10,7 +10,10 @@ import pytest
 from click.testing import CliRunner
 
 import pconv
+from pconv import UNetConfig
 from pconv.cli import main
+from pconv.models import find_model
+from pconv.nn.checkpoint import read_checkpoint
 from pconv.training.config import read_config
 
 ROOT = Path(__file__).parents[1]
@@ -83,6 +86,15 @@ def test_the_pages_commands_are_understood():
             assert unknown_options(arguments) == set(), line
             seen += 1
     assert seen > 10
+
+
+def test_the_model_cards_command_goes_on_from_the_whole_network_of_clean():
+    command = re.search(r"^pconv (train .*init=clean.*)$", (ROOT / "docs/model-card.md").read_text(), re.M)
+    arguments = shlex.split(command[1])
+    assert unknown_options(arguments) == set()
+    config = config_of(arguments)
+    clean, _, _ = read_checkpoint(find_model(config.init), weights=False)
+    assert {config.network(stage) for stage in config.stages} == {UNetConfig(**clean)}
 
 
 def test_its_links_lead_somewhere():
