@@ -247,8 +247,8 @@ def test_photos_that_cannot_be_read_are_named_and_counted(config, tmp_path, capf
     lines = capfd.readouterr().err.splitlines()
     why = f"{broken} is not an image of a known format"
     assert [line.startswith(f"left out: {why}") for line in lines].count(True) == 1  # although it was met twice
-    assert [line for line in lines if line.startswith(f"1 files could not be read and were left out: {why}")]
-    assert f"1 files left out of the validation: {empty} is empty" in lines
+    assert [line for line in lines if line.startswith(f"left out in all, since they could not be read (1): {why}")]
+    assert f"left out of the validation (1): {empty} is empty" in lines
 
 
 @pytest.mark.filterwarnings("ignore:This DataLoader will create")

@@ -177,7 +177,7 @@ class Loop:
         everywhere = list(dict.fromkeys(why for whys in gathered(run.fabric, list(self.unreadable)) for why in whys))
         if everywhere:
             names = some(everywhere, "; ")
-            self.progress.note(f"{len(everywhere)} files could not be read and were left out: {names}")
+            self.progress.note(f"left out in all, since they could not be read ({len(everywhere)}): {names}")
         if run.skipped:
             self.progress.note(f"{run.skipped} steps were skipped because their loss was not finite")
 

@@ -91,7 +91,7 @@ def _squares(photos: Sequence[Path], size: int, wanted: int, notes: list[str] | 
             f"none of the {len(photos)} photos for validation can be read as an image: {next(iter(unreadable))}"
         )
     if unreadable and notes is not None:
-        notes.append(f"{len(unreadable)} files left out of the validation: {some(list(unreadable), '; ')}")
+        notes.append(f"left out of the validation ({len(unreadable)}): {some(list(unreadable), '; ')}")
     return squares
 
 
