@@ -1,7 +1,7 @@
-"""What do the paper's ideas gain in 20 minutes on one core? Trains on equal crops, and fills the same holes.
+"""What do the paper's ideas gain in minutes on one core? Trains on equal crops, and fills the same holes.
 
-    python benchmarks/comparisons.py plain --photos MY_PHOTOS --test OTHER_PHOTOS -o runs/comparisons
-    python benchmarks/comparisons.py rectangles --photos MY_PHOTOS --test OTHER_PHOTOS -o runs/comparisons
+    python benchmarks/comparisons.py plain --photos MY_PHOTOS --test OTHER_PHOTOS -o runs/comparisons --vgg VGG16
+    python benchmarks/comparisons.py rectangles --photos MY_PHOTOS --test OTHER_PHOTOS -o runs/comparisons --vgg VGG16
     python benchmarks/comparisons.py paper --photos MY_PHOTOS --test OTHER_PHOTOS -o runs/comparisons --vgg VGG16
     python benchmarks/comparisons.py losses --photos MY_PHOTOS --test OTHER_PHOTOS -o runs/comparisons --vgg VGG16 \
         --start runs/comparisons/plain/partial-convolutions-1/model.safetensors

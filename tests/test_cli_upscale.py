@@ -152,8 +152,22 @@ def test_a_geotiff_lies_where_it_lay(upscale, factor, how, raster_type, order):
     middle = (factor - 1) / 2  # of the large pixels that a small one becomes
     for column, row in ((0, 0), (7, 2), (29, 19)):
         expected = ground_of_middle(old, column, row)
-        assert ground_of_middle(new, factor * column + middle, factor * row + middle) == pytest.approx(expected)
+        assert ground_of_middle(new, factor * column + middle, factor * row + middle) == pytest.approx(
+            expected, rel=0, abs=1e-6
+        )
     assert new["ImageWidth"] == 30 * factor
+
+
+def test_rational_polynomials_of_a_geotiff_give_the_enlarged_places(upscale):
+    before = np.arange(92.0)
+    tifffile.imwrite("a.tif", np.asarray(scene()), extratags=[(50844, 12, 92, before.tolist(), True)])
+    assert upscale("a.tif", "--factor", 3, "-o", "out.tif").exit_code == 0
+    with tifffile.TiffFile("out.tif") as file:
+        after = np.asarray(file.pages[0].tags[50844].value)
+    places = after[[2, 3]] + after[[7, 8]] * 0.25  # a normalised row and column of 0.25
+    assert places == pytest.approx(3 * (before[[2, 3]] + before[[7, 8]] * 0.25) + 1)
+    rest = np.setdiff1d(np.arange(92), [2, 3, 7, 8])
+    assert np.array_equal(after[rest], before[rest])
 
 
 def test_a_chunk_on_the_size_of_pixels_goes(upscale):

@@ -121,7 +121,13 @@ def test_the_reference_lists_every_public_name():
 def test_the_fine_tuning_example_makes_its_pictures(tmp_path):
     """And compares models on them, as docs/guides/fine-tuning.md says."""
     examples = ROOT / "examples"
-    python = [sys.executable, str(examples / "old_prints.py"), str(examples / "photos"), str(tmp_path / "prints")]
+    python = [
+        sys.executable,
+        str(examples / "fine_tuning_sets.py"),
+        str(examples / "photos"),
+        str(tmp_path / "prints"),
+        "--age",
+    ]
     subprocess.run([*python, "--train", "2", "--test", "2"], check=True, capture_output=True)
     assert len(list((tmp_path / "prints" / "train").iterdir())) == 2
     compare = [sys.executable, str(examples / "compare_models.py"), str(tmp_path / "prints" / "test")]

@@ -93,7 +93,10 @@ def xmp_with_orientation(xmp: bytes, orientation: int) -> bytes:
 
 
 def xmp_without_size(xmp: bytes) -> bytes:
-    """A packet of XMP without the image's size in pixels, which the file itself says too."""
+    """A packet of XMP without the image's size in pixels, which the file itself says too.
+
+    The size is found under the usual prefixes, exif and tiff.
+    """
     return _XMP_SIZE.sub(b"", xmp)
 
 

@@ -176,7 +176,7 @@ def _metadata(metadata: Metadata, height: int, width: int, factor: int) -> Metad
         height, width = width, height
     info = {key: value for key, value in metadata.info.items() if key not in ("transparency", "bits")}
     if isinstance(info.get("exif"), bytes):
-        info["exif"] = exif.with_size(info["exif"], width, height)
+        info["exif"] = georeference.enlarged(exif.with_size(info["exif"], width, height), factor)
     verbatim, xmp = metadata.verbatim, xmp_without_size(metadata.xmp)
     if xmp != metadata.xmp:
         codec = codec_named(metadata.format)

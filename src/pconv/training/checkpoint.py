@@ -14,6 +14,8 @@ from pconv.nn.checkpoint import read_state
 
 MODEL_FILE = "model.safetensors"
 STATE_FILE = "state.pt"
+HOW_TO_GO_ON = "go on with --resume, or start again if nothing was saved"
+"""What to do with a run that ended with an error, when its cause is removed."""
 STATE_KEYS = {
     "net", "averaged", "begun_from", "optimizers", "texture", "precision", "stage", "step", "skipped", "best",
     "photos", "places", "config",
@@ -31,13 +33,7 @@ def writing_run(folder: Path) -> Iterator[None]:
         yield
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or str(error).rstrip(".")
-        how = how_to_go_on(folder)
-        raise TrainingError(f"cannot write to {folder}: {reason}; when that is removed, {how}") from error
-
-
-def how_to_go_on(folder: Path) -> str:
-    """What to do with a run that ended with an error, when its cause is removed."""
-    return "go on with --resume from what was saved before" if (folder / STATE_FILE).exists() else "start again"
+        raise TrainingError(f"cannot write to {folder}: {reason}; when that is removed, {HOW_TO_GO_ON}") from error
 
 
 def load_state(folder: Path) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """A training run's settings: a TOML file or a preset, and ``key=value`` overrides, read into one checked object.
 
 The line below each setting has its unit, where there is one, and its source in brackets: the paper (Liu et al. 2018),
-another publication, or "ours" for what this project has chosen. A test asks for both.
+another publication, or "ours" for what this project has chosen. A test asks for the line and its source.
 """
 
 from __future__ import annotations

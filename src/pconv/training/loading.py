@@ -23,6 +23,7 @@ from pconv.errors import InputError, PconvError, TrainingError
 from pconv.images.reading import find_photos
 from pconv.masks.strokes import irregular_hole
 from pconv.signals import STOP_SIGNALS, signals_blocked
+from pconv.training.checkpoint import HOW_TO_GO_ON
 from pconv.training.config import Stage, TrainConfig
 from pconv.training.data import (
     Batch,
@@ -184,7 +185,7 @@ class Loader:
                 raise
             raise TrainingError(
                 f"{str(error).splitlines()[0].rstrip(' .')}, often for lack of memory: lower workers or cache_gb, and "
-                f"go on with --resume if the run has saved its state"
+                f"{HOW_TO_GO_ON}"
             ) from error
         finally:  # a worker in the middle of a long read goes on, since SIGTERM is blocked in it
             for worker in set(multiprocessing.active_children()) - others:

@@ -18,7 +18,7 @@ from torch.utils.tensorboard import SummaryWriter
 from pconv.errors import TrainingError, is_out_of_memory
 from pconv.images.reading import MAX_NAMED, some
 from pconv.signals import StopRequest, stop_on_signal
-from pconv.training.checkpoint import MODEL_FILE, STATE_FILE, how_to_go_on, load_state, writing_run
+from pconv.training.checkpoint import HOW_TO_GO_ON, MODEL_FILE, STATE_FILE, load_state, writing_run
 from pconv.training.config import Stage, TrainConfig, write_config
 from pconv.training.data import Batch
 from pconv.training.features import VGG16Features, load_vgg
@@ -35,6 +35,7 @@ CONFIG_FILE = "config.toml"
 STOPPING = "stopping after this step, which is still saved (once more to stop at once)"
 BAD_IN_A_ROW = 10
 """Steps without a finite loss, one after the other, that end the run."""
+FOR_VALIDATION = "validation takes crops of the largest stage: lower its size"
 NOT_LOSSES = {"lr", "images_per_s", "hole_ratio", "grad_norm"}
 
 
@@ -67,12 +68,8 @@ def train(config: TrainConfig, out: Path, resume: bool = False) -> Outcome:
             in a row.
         InputError: no such device, or masks that cannot be understood.
     """
-    # What a step or a validation needs is explained where it happens; all else is needed with the smallest batch too.
-    with enough_memory(
-        out,
-        "for the network and its training: end other programs or choose another device",
-        "; or begin a new run with a smaller model",
-    ):
+    # What can be lowered is said where it is used; all else is needed with the smallest batch too.
+    with explaining_short_memory("end other programs, or take another device or a smaller model"):
         return _train(config, out, resume)
 
 
@@ -104,8 +101,9 @@ def _train(config: TrainConfig, out: Path, resume: bool) -> Outcome:
     held_out: list[Batch] = []
     if first and data.validation:
         draw = superres_set if config.stages[-1].holes == "superres" else validation_set
-        with enough_memory(out, for_validation(config)):
-            held_out = draw(data.validation, largest_size(config), config.seed, notes)
+        size = max(stage.size for stage in config.stages)
+        with explaining_short_memory(FOR_VALIDATION):
+            held_out = draw(data.validation, size, config.seed, notes)
 
     done = sum(min(max(run.step - start, 0), s.steps) * s.batch_size for start, s in stage_starts(config))
     total = sum(s.steps * s.batch_size for s in config.stages)
@@ -201,9 +199,9 @@ class Loop:
         run, stage = self.run, self.run.stage
         run.set_lr(rate_factor(stage, step))
         readiness = min((step + 1) / (stage.warmup_steps + 1), 1)
-        with enough_memory(run.out, self._for_loading()):
+        with explaining_short_memory(self._how_to_load()):
             micro_batches = feed.take()
-        with enough_memory(run.out, self._for_steps()):
+        with explaining_short_memory(self._how_to_step()):
             scalars, good, self.stopped = train_step(run, net, loss, micro_batches, self.stop, readiness, feed.fetch)
         for batch in micro_batches:
             loader.used(batch)
@@ -220,7 +218,7 @@ class Loop:
             self._log(stage.lr * rate_factor(stage, step), micro_batches)
         last = run.step == run.config.steps
         if self.writer and self.held_out and (last or run.step % run.config.validate_every == 0):
-            with enough_memory(run.out, for_validation(run.config)):
+            with explaining_short_memory(FOR_VALIDATION):
                 self.progress.note(f"step {run.step}: {run.validate(self.held_out, self.writer)}")
         due = run.step % run.config.save_every == 0 or self.stopped or step + 1 == stage.steps
         if due and not self.bad_in_a_row:  # what was saved before may be the last good state
@@ -228,22 +226,22 @@ class Loop:
             if run.fabric.is_global_zero:
                 run.save(self.data.fingerprint, positions)
 
-    def _for_steps(self) -> str:
+    def _how_to_step(self) -> str:
         """What makes the stage's steps need less memory, as far as the configuration takes it."""
         config, stage = self.run.config, self.run.stage
-        where, size = f"in stage {self.run.stage_number}: lower its", f"size ({stage.size})"
+        lower = f"lower stage {self.run.stage_number}'s"
         if self.data.split.micro_batch_size(stage.batch_size) == 1:
-            return f"{where} {size}"
+            return f"{lower} size ({stage.size})"
         texture = any(each.texture for each in config.stages)
         more = "" if texture else f", or raise accumulate ({config.accumulate})"
-        return f"{where} batch_size ({stage.batch_size}) or {size}{more}"
+        return f"{lower} batch_size ({stage.batch_size}) or size ({stage.size}){more}"
 
-    def _for_loading(self) -> str:
-        """What makes the stage's batches need less memory, on the device and in the loader."""
+    def _how_to_load(self) -> str:
+        """What makes the loader and its batches need less memory."""
         config = self.run.config
-        sizes = {"workers": config.workers, "cache_gb": config.cache_gb if self.data.photos else 0}
+        sizes = {"workers": config.workers, "cache_gb": config.cache_gb} if self.data.photos else {}
         lower = " or ".join(f"{name} ({size:g})" for name, size in sizes.items() if size)
-        return self._for_steps() + (f", or lower {lower}" if lower else "")
+        return f"lower {lower}, or {self._how_to_step()}" if lower else self._how_to_step()
 
     def _note_unreadable(self, micro_batches: list[Batch]) -> None:
         for why in (each for batch in micro_batches for each in batch.unreadable):
@@ -266,7 +264,7 @@ class Loop:
                 kept = save_bad_batch(micro_batches, run.out, run.fabric.global_rank)
             raise TrainingError(
                 f"the loss was not finite {BAD_IN_A_ROW} steps in a row, up to step {run.step}: lower lr or set "
-                f"clip_norm, and {how_to_go_on(run.out)}; the last batch is in {kept}"
+                f"clip_norm, and {HOW_TO_GO_ON}; the last batch is in {kept}"
             )
 
     def _log(self, lr: float, micro_batches: list[Batch]) -> None:
@@ -363,12 +361,8 @@ class Means:
 
 
 @contextmanager
-def enough_memory(out: Path, what_to_do: str, otherwise: str = "") -> Iterator[None]:
-    """Explain an error of the block that says that memory is short.
-
-    Args:
-        what_to_do: for what there is too little memory, and how the run in ``out`` needs less.
-        otherwise: what else can be done, where that is not a way to go on with this run.
+def explaining_short_memory(what_to_do: str) -> Iterator[None]:
+    """Turn an error that says that memory is short into one that says how the run needs less.
 
     Raises:
         TrainingError: memory is short.
@@ -378,15 +372,7 @@ def enough_memory(out: Path, what_to_do: str, otherwise: str = "") -> Iterator[N
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-        raise TrainingError(f"out of memory {what_to_do}, and {how_to_go_on(out)}{otherwise}") from error
-
-
-def for_validation(config: TrainConfig) -> str:
-    return f"in validation: lower the largest size of a stage ({largest_size(config)})"
-
-
-def largest_size(config: TrainConfig) -> int:
-    return max(stage.size for stage in config.stages)
+        raise TrainingError(f"out of memory: {what_to_do}; then {HOW_TO_GO_ON}") from error
 
 
 @contextmanager

@@ -26,7 +26,7 @@ from pconv.models import find_model
 from pconv.nn.checkpoint import load_network, save_network, save_state
 from pconv.nn.plain import FILLS, PlainConfig, PlainUNet
 from pconv.nn.unet import PConvUNet, UNetConfig
-from pconv.training.checkpoint import MODEL_FILE, STATE_FILE, how_to_go_on, writing_run
+from pconv.training.checkpoint import HOW_TO_GO_ON, MODEL_FILE, STATE_FILE, writing_run
 from pconv.training.config import Stage, TrainConfig
 from pconv.training.data import Batch
 from pconv.training.features import VGG16Features
@@ -209,7 +209,7 @@ class Run:
         if not all(p.isfinite().all() for p in self.net.parameters()):
             raise TrainingError(
                 f"the weights are no longer finite at step {self.step}: the training in {self.out} diverged; lower lr "
-                f"or set clip_norm, and {how_to_go_on(self.out)}"
+                f"or set clip_norm, and {HOW_TO_GO_ON}"
             )
         state = {
             "net": self.net.state_dict(),

@@ -94,7 +94,11 @@ class Codec:
         return pillow_metadata(image), []
 
     def with_xmp(self, verbatim: Sequence[tuple[bytes, bytes]], xmp: bytes) -> tuple[tuple[bytes, bytes], ...]:
-        """``Metadata.verbatim`` of this format with another packet of XMP, no longer one, where there was one."""
+        """``Metadata.verbatim`` of this format with ``xmp`` in place of its packet of XMP, if it has one.
+
+        Args:
+            xmp: not longer than the packet that it replaces.
+        """
         return tuple(verbatim)
 
     def encode(self, photo: Photo, quality: int | None) -> bytes:

@@ -56,8 +56,7 @@ class Jpeg(Codec):
         return replace(pillow_metadata(image), verbatim=kept, encoding=encoding), notes
 
     def with_xmp(self, verbatim: Sequence[Segment], xmp: bytes) -> tuple[Segment, ...]:
-        is_xmp = (content.startswith(_XMP) for _, content in verbatim)
-        return tuple((each[0], _XMP + xmp) if new else each for each, new in zip(verbatim, is_xmp, strict=True))
+        return tuple((marker, _XMP + xmp if content.startswith(_XMP) else content) for marker, content in verbatim)
 
     def encode(self, photo: Photo, quality: int | None) -> bytes:
         metadata = photo.metadata

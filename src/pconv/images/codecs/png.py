@@ -115,8 +115,10 @@ class Png(Codec):
         return with_chunks(own, [(name, changed.get(name, content)) for name, content in metadata.verbatim])
 
     def with_xmp(self, verbatim: Sequence[tuple[bytes, bytes]], xmp: bytes) -> tuple[tuple[bytes, bytes], ...]:
-        is_xmp = [name in _TEXTS and content.startswith(_XMP_KEY + b"\0") for name, content in verbatim]
-        return tuple((b"iTXt", _XMP + xmp) if new else each for each, new in zip(verbatim, is_xmp, strict=True))
+        key = _XMP_KEY + b"\0"
+        return tuple(
+            (b"iTXt", _XMP + xmp) if each[0] in _TEXTS and each[1].startswith(key) else each for each in verbatim
+        )
 
 
 def chunks(data: bytes) -> Iterator[Chunk]:

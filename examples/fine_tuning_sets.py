@@ -1,9 +1,10 @@
-"""Photos that look like old prints, with scratches as masks: something to fine-tune on that anyone can repeat.
+"""A folder of photos to fine-tune on and one to test with: squares, with scratches and stains as masks.
 
-    python examples/old_prints.py MY_PHOTOS prints
+    python examples/fine_tuning_sets.py MY_PHOTOS produce
+    python examples/fine_tuning_sets.py MY_PHOTOS prints --age
 
-prints/train gets aged photos without damage. prints/test gets other ones, each NAME.png with its NAME-mask.png.
-With --no-age the photos stay as they are, and only crops and masks are made.
+produce/train gets photos without damage. produce/test gets other ones, each NAME.png with its NAME-mask.png.
+With --age the photos look like old prints.
 """
 
 from __future__ import annotations
@@ -26,9 +27,9 @@ SEPIA = np.array([1.0, 0.86, 0.66])
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option("--train", "train_count", default=50, show_default=True, help="Photos to train on.")
 @click.option("--test", "test_count", default=24, show_default=True, help="Photos with masks.")
-@click.option("--age/--no-age", default=True, show_default=True, help="Whether the photos are made to look old.")
+@click.option("--age", is_flag=True, help="Make the photos look like old prints.")
 def main(photos: Path, out: Path, train_count: int, test_count: int, age: bool) -> None:
-    """Age the photos of a folder."""
+    """Crop the photos of a folder, age them if that is wanted, and draw masks."""
     paths = find_photos(photos)
     chosen = np.random.default_rng(0).permutation(len(paths))[: train_count + test_count]
     for number, index in enumerate(chosen):
