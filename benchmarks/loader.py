@@ -5,8 +5,8 @@
     python benchmarks/loader.py --photos MY_PHOTOS --megapixels 12 --smallest-zoom 0.1
 
 One epoch warms the cache of decoded photos; compare with the images/s that `pconv train` shows. Prepared holes are
-drawn once for all workers, so a recipe that has them is slower with one worker, which comes first. With --megapixels the
-photos are first enlarged to that size, as JPEG; then the same crops are also cut with decoding in full.
+drawn once for all workers, so a recipe that has them is slower with one worker, which comes first. With --megapixels
+the photos are first enlarged to that size, as JPEG; then the same crops are also cut with decoding in full.
 """
 
 from __future__ import annotations
