@@ -338,7 +338,7 @@ def test_short_memory_names_no_accumulate_where_texture_refuses_it(config, tmp_p
 
     monkeypatch.setattr("pconv.training.loop.train_step", short)
     for stages in (config.stages, config.stages[1:]):  # texture in a later stage, in this one
-        with pytest.raises(TrainingError, match=r"in stage 0: lower its batch_size \(2\) or size \(32\), and start"):
+        with pytest.raises(TrainingError, match=r"lower stage 0's batch_size \(2\) or size \(32\); then go on"):
             train(config.model_copy(update={"stages": stages}), tmp_path / "run")
 
 
