@@ -1,5 +1,6 @@
 """Networks like trained ones, real photos to fill, and the network written with whole layers, to compare with."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,24 +9,12 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import nn
 
-from pconv import PConvUNet, UNetConfig
+from pconv import PRESETS, PConvUNet
 from pconv.nn.surface import smooth_surface
 
 PHOTOS = Path(__file__).parents[2] / "examples" / "photos"
 
-COMPLETE = UNetConfig(
-    (6, 8, 12),
-    (5, 3, 3),
-    mean=0.5,
-    std=0.25,
-    encoder_slope=0.1,
-    decoder_slope=0.1,
-    surface="correction",
-    surface_skip=True,
-    surface_levels=(1, 2),
-    blocks=(1, 2),
-    noise_levels=2,
-)
+COMPLETE = replace(PRESETS["default"], channels=(6, 8, 12), kernels=(5, 3, 3), blocks=(1, 2), noise_levels=2)
 """All that the default network has, in a small one."""
 
 

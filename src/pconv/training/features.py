@@ -25,7 +25,7 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 """Output channels of the 3x3 convolutions of each block; a 2x2 maximum ends it."""
 
-_HOW_TO_GO_ON = (
+_WITHOUT_VGG = (
     "give a file with --vgg PATH (torchvision's vgg16 .pth, or .safetensors with its key names), or leave out what "
     "needs it, in each stage N: stages.N.loss.perceptual=0, stages.N.loss.style=0, stages.N.texture=false"
 )
@@ -133,11 +133,11 @@ def load_vgg(
         try:
             download(url, sha256, path)
         except DownloadError as error:
-            raise TrainingError(f"{error}; {_HOW_TO_GO_ON}") from error
+            raise TrainingError(f"{error}; {_WITHOUT_VGG}") from error
     tensors = _read(path)
     whole = min(_whole_blocks(tensors, path), blocks)
     if not whole:
-        raise TrainingError(f"{path} holds no weights of VGG-16 under torchvision's names; {_HOW_TO_GO_ON}")
+        raise TrainingError(f"{path} holds no weights of VGG-16 under torchvision's names; {_WITHOUT_VGG}")
     if whole < blocks:
         _log.warning(
             "%s has only the first %d of VGG-16's blocks: pool%d is the last that is used", path, whole, whole
@@ -149,7 +149,7 @@ def load_vgg(
 
 def _read(path: Path) -> Mapping[str, Tensor]:
     if not path.is_file():
-        raise TrainingError(f"no file of VGG-16 weights at {path}; {_HOW_TO_GO_ON}")
+        raise TrainingError(f"no file of VGG-16 weights at {path}; {_WITHOUT_VGG}")
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
@@ -157,7 +157,7 @@ def _read(path: Path) -> Mapping[str, Tensor]:
     except Exception as error:  # an unpickler that reads any file can raise anything
         if is_out_of_memory(error):
             raise
-        raise TrainingError(f"{path} is not a file of weights, or is damaged; {_HOW_TO_GO_ON}") from error
+        raise TrainingError(f"{path} is not a file of weights, or is damaged; {_WITHOUT_VGG}") from error
     return weights if isinstance(weights, dict) else {}
 
 
@@ -172,7 +172,7 @@ def _whole_blocks(tensors: Mapping[str, Any], path: Path) -> int:
     known = {key for block in shapes for key in block}
     for key in tensors:
         if str(key).startswith("features.") and key not in known:
-            raise TrainingError(f"{path} is not VGG-16, which has no {key}; {_HOW_TO_GO_ON}")
+            raise TrainingError(f"{path} is not VGG-16, which has no {key}; {_WITHOUT_VGG}")
     for number, block in enumerate(shapes):
         if not block.keys() <= tensors.keys():
             return number
@@ -180,7 +180,7 @@ def _whole_blocks(tensors: Mapping[str, Any], path: Path) -> int:
             came = getattr(tensors[key], "shape", None)
             if came != shape:
                 raise TrainingError(
-                    f"{path} is not VGG-16: its {key} is {came and tuple(came)}, not {tuple(shape)}; {_HOW_TO_GO_ON}"
+                    f"{path} is not VGG-16: its {key} is {came and tuple(came)}, not {tuple(shape)}; {_WITHOUT_VGG}"
                 )
     return len(shapes)
 
